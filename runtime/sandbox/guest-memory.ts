@@ -1,0 +1,114 @@
+/**
+ * The one place where the host touches a guest's memory. Nothing a guest says is
+ * believed: every pointer, length and UTF-8 run is checked here, and sizes are
+ * checked before anything is allocated.
+ */
+import { SirsiError } from "../core/errors.ts";
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
+const lenientUtf8 = new TextDecoder("utf-8", { fatal: false });
+const utf16 = new TextDecoder("utf-16le", { fatal: false });
+
+/** AssemblyScript keeps an object's byte length in the four bytes before it. */
+const AS_LENGTH_OFFSET = 4;
+
+function broken(what: string, detail: string): SirsiError {
+  return new SirsiError("GUEST_PROTOCOL", `the guest gave ${what} ${detail}`);
+}
+
+export class GuestMemory {
+  readonly #memory: WebAssembly.Memory;
+  #bytes: Uint8Array<ArrayBuffer>;
+
+  constructor(memory: WebAssembly.Memory) {
+    this.#memory = memory;
+    this.#bytes = new Uint8Array(memory.buffer);
+  }
+
+  /** All of memory as it is now. Valid until the guest runs again: growing detaches it. */
+  get bytes(): Uint8Array<ArrayBuffer> {
+    if (this.#bytes.length === 0 || this.#bytes.buffer !== this.#memory.buffer) this.#bytes = new Uint8Array(this.#memory.buffer);
+    return this.#bytes;
+  }
+
+  get byteLength(): number {
+    return this.#memory.buffer.byteLength;
+  }
+
+  /** Grows to at least `byteLength`. For restoring a checkpoint. */
+  growTo(byteLength: number): void {
+    const missing = Math.ceil((byteLength - this.byteLength) / 65_536);
+    if (missing <= 0) return;
+    try {
+      this.#memory.grow(missing);
+    } catch (thrown) {
+      throw new SirsiError("GUEST_MEMORY_EXHAUSTED", `the agent's state needs ${byteLength} bytes of memory, more than its module may have now; raise the module's memory limit`, { cause: thrown });
+    }
+  }
+
+  /** A copy of `length` bytes at `pointer`; `what` names them in the error. */
+  copy(pointer: number, length: number, maxBytes: number, what: string): Uint8Array<ArrayBuffer> {
+    const at = this.#range(pointer, length, maxBytes, what);
+    return this.bytes.slice(at, at + length);
+  }
+
+  /** The bytes themselves, for a host function that fills or reads them at once. */
+  view(pointer: number, length: number, maxBytes: number, what: string): Uint8Array<ArrayBuffer> {
+    const at = this.#range(pointer, length, maxBytes, what);
+    return this.bytes.subarray(at, at + length);
+  }
+
+  /** Writes at a pointer that the guest's allocator gave for `bytes.length` bytes. */
+  write(pointer: number, bytes: Uint8Array, what: string): void {
+    const at = this.#range(pointer, bytes.length, bytes.length, what);
+    if (at === 0 && bytes.length > 0) throw broken(what, "at address 0");
+    this.bytes.set(bytes, at);
+  }
+
+  writeU32(pointer: number, value: number, what: string): void {
+    const at = this.#range(pointer, 4, 4, what);
+    new DataView(this.#memory.buffer).setUint32(at, value, true);
+  }
+
+  /** Text of at most `maxBytes`; longer text is cut, broken UTF-8 is mended with U+FFFD. For logs. */
+  looseText(pointer: number, length: number, maxBytes: number): string {
+    const kept = Math.min(length >>> 0, maxBytes);
+    return lenientUtf8.decode(this.view(pointer, kept, maxBytes, "a log line"));
+  }
+
+  /** Text that must be valid UTF-8. */
+  text(pointer: number, length: number, maxBytes: number, what: string): string {
+    try {
+      return strictUtf8.decode(this.view(pointer, length, maxBytes, what));
+    } catch (thrown) {
+      if (thrown instanceof SirsiError) throw thrown;
+      throw broken(what, "that is not UTF-8");
+    }
+  }
+
+  /** An AssemblyScript string object, cut at `maxBytes`; a placeholder when the pointer is no string. */
+  assemblyScriptString(pointer: number, maxBytes: number): string {
+    const at = pointer >>> 0;
+    if (at < AS_LENGTH_OFFSET || at > this.byteLength) return "";
+    const view = new DataView(this.#memory.buffer);
+    const length = Math.min(view.getUint32(at - AS_LENGTH_OFFSET, true), maxBytes, this.byteLength - at) & ~1;
+    return utf16.decode(this.bytes.subarray(at, at + length));
+  }
+
+  #range(pointer: number, length: number, maxBytes: number, what: string): number {
+    const at = pointer >>> 0;
+    const size = length >>> 0;
+    if (size > maxBytes) throw broken(what, `of ${size} bytes, more than the ${maxBytes} it may have`);
+    if (at + size > this.byteLength) throw broken(what, `at ${at} of ${size} bytes, outside its ${this.byteLength} bytes of memory`);
+    return at;
+  }
+}
+
+/** `ptr << 32 | len` taken apart. */
+export function unpack(packed: bigint): { pointer: number; length: number } {
+  return { pointer: Number((packed >> 32n) & 0xffff_ffffn), length: Number(packed & 0xffff_ffffn) };
+}
+
+export function pack(pointer: number, length: number): bigint {
+  return (BigInt(pointer >>> 0) << 32n) | BigInt(length >>> 0);
+}

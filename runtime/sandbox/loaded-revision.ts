@@ -1,0 +1,204 @@
+/**
+ * A revision inside one shard: its compiled code, the image all its instances
+ * begin with, and the one set of imports they share. Only one guest of a shard
+ * runs at a time, so the imports serve whichever instance is being entered.
+ */
+import { ABORT_IMPORT, FUEL_SLICE, GUEST_EXPORTS, GUEST_IMPORTS, IMPORT_MODULE, PREPARED } from "../contract/guest-abi.ts";
+import { SirsiError } from "../core/errors.ts";
+import type { GuestLimits } from "../core/limits.ts";
+import { type PristineImage, pristineImage } from "./checkpoint.ts";
+import { GuestMemory } from "./guest-memory.ts";
+import type { GuestInstance } from "./instance.ts";
+
+/** The part of a Revision that a shard needs; plain data plus the compiled module. */
+export interface ShardRevision {
+  readonly key: number;
+  readonly name: string;
+  readonly compiled: WebAssembly.Module;
+  readonly limits: GuestLimits;
+  readonly globals: readonly { readonly name: string; readonly type: "i32" | "i64" | "f32" | "f64" }[];
+  readonly canWait: boolean;
+}
+
+/** What a shard offers its guests. */
+export interface GuestHost {
+  now(): number;
+  monotonic(): number;
+  random(into: Uint8Array): void;
+  log(instance: GuestInstance, level: number, line: string): void;
+  /** Tells the watchdog that guest code is still under control. */
+  heartbeat(): void;
+}
+
+/** An exported mutable global as its raw 64 bits. */
+export interface GlobalCell {
+  bits(): bigint;
+  setBits(bits: bigint): void;
+}
+
+export interface LinkedGuest {
+  readonly memory: GuestMemory;
+  readonly fuel: { value: number };
+  readonly globals: readonly GlobalCell[];
+  call(pointer: number, length: number): bigint;
+  alloc(length: number): number;
+  free(pointer: number): void;
+  startUnwind(buffer: number): void;
+  stopUnwind(): void;
+  startRewind(buffer: number): void;
+  stopRewind(): void;
+}
+
+const MAX_ABORT_TEXT_BYTES = 2_048;
+
+type AnyExport = (...args: number[]) => unknown;
+
+export class LoadedRevision {
+  readonly name: string;
+  readonly limits: GuestLimits;
+  readonly host: GuestHost;
+  readonly fuelSlice: number;
+  readonly #revision: ShardRevision;
+  readonly #imports: WebAssembly.Imports;
+  #current: GuestInstance | null = null;
+  #startFuel = 0;
+  #startDeadline = 0;
+  #pristine: PristineImage | null = null;
+
+  constructor(revision: ShardRevision, host: GuestHost) {
+    this.#revision = revision;
+    this.name = revision.name;
+    this.limits = revision.limits;
+    this.host = host;
+    this.fuelSlice = Math.min(FUEL_SLICE, revision.limits.fuelPerStep);
+    this.#imports = this.#makeImports();
+  }
+
+  /** The image of an instance just linked. Known once one has been. */
+  get pristine(): PristineImage {
+    if (this.#pristine === null) throw new SirsiError("INTERNAL", "a revision has no pristine image before its first instance");
+    return this.#pristine;
+  }
+
+  /** Instantiates for `instance` and runs the start function, metered like everything else. */
+  link(instance: GuestInstance): LinkedGuest {
+    this.#current = null;
+    this.#startFuel = this.limits.fuelPerStep;
+    this.#startDeadline = this.host.monotonic() + this.limits.stepTimeoutMs;
+    const linked = new WebAssembly.Instance(this.#revision.compiled, this.#imports);
+    const exports = linked.exports;
+    const rawMemory = exports[GUEST_EXPORTS.memory];
+    if (!(rawMemory instanceof WebAssembly.Memory)) throw new SirsiError("MODULE_REJECTED", `module ${this.name} exports no memory`);
+    const memory = new GuestMemory(rawMemory);
+    this.#pristine ??= pristineImage(memory.bytes);
+    return this.#bind(exports, memory, instance);
+  }
+
+  #bind(exports: Record<string, unknown>, memory: GuestMemory, instance: GuestInstance): LinkedGuest {
+    const fn = (name: string): AnyExport => {
+      const found = exports[name];
+      if (typeof found !== "function") throw new SirsiError("MODULE_REJECTED", `module ${this.name} does not export the function ${name}`);
+      return found as AnyExport;
+    };
+    const call = fn(GUEST_EXPORTS.call);
+    const alloc = fn(GUEST_EXPORTS.alloc);
+    const free = fn(GUEST_EXPORTS.free);
+    const missing: AnyExport = () => {
+      throw new SirsiError("INTERNAL", `module ${this.name} cannot wait`);
+    };
+    const suspend = (name: string): AnyExport => (this.#revision.canWait ? fn(name) : missing);
+    const startUnwind = suspend("asyncify_start_unwind");
+    const stopUnwind = suspend("asyncify_stop_unwind");
+    const startRewind = suspend("asyncify_start_rewind");
+    const stopRewind = suspend("asyncify_stop_rewind");
+    const as = <Result>(run: () => unknown): Result => {
+      this.#current = instance;
+      return run() as Result;
+    };
+    return {
+      memory,
+      fuel: exports[PREPARED.fuel] as WebAssembly.Global<number>,
+      globals: this.#revision.globals.map(({ name, type }) => globalCell(exports[name] as WebAssembly.Global, type)),
+      call: (pointer, length) => as<bigint>(() => call(pointer, length)),
+      alloc: (length) => as<number>(() => alloc(length)),
+      free: (pointer) => as<void>(() => free(pointer)),
+      startUnwind: (buffer) => void startUnwind(buffer),
+      stopUnwind: () => void stopUnwind(),
+      startRewind: (buffer) => void startRewind(buffer),
+      stopRewind: () => void stopRewind(),
+    };
+  }
+
+  #guest(what: string): GuestInstance {
+    if (this.#current === null) throw new SirsiError("GUEST_PROTOCOL", `the guest called ${what} from its start function; do that in onInit, because all agents begin from one image`);
+    return this.#current;
+  }
+
+  #makeImports(): WebAssembly.Imports {
+    const sirsi: Record<string, WebAssembly.ImportValue> = {
+      [GUEST_IMPORTS.log]: (level: number, pointer: number, length: number) => this.#guest("log").log(level, pointer, length),
+      [GUEST_IMPORTS.now]: () => this.#guest("now").now(),
+      [GUEST_IMPORTS.random]: (pointer: number, length: number) => this.#guest("random").random(pointer, length),
+      [GUEST_IMPORTS.emit]: (pointer: number, length: number) => this.#guest("emit").emit(pointer, length),
+      [GUEST_IMPORTS.request]: (pointer: number, length: number) => this.#guest("request").request(pointer, length),
+    };
+    const abort = (message: number, file: number, line: number, column: number) => {
+      const guest = this.#guest("abort");
+      const text = guest.memory.assemblyScriptString(message, MAX_ABORT_TEXT_BYTES);
+      const path = guest.memory.assemblyScriptString(file, MAX_ABORT_TEXT_BYTES);
+      guest.abort(text, path, line >>> 0, column >>> 0);
+    };
+    return {
+      [IMPORT_MODULE]: sirsi,
+      [ABORT_IMPORT.module]: { [ABORT_IMPORT.name]: abort },
+      [PREPARED.importModule]: { [PREPARED.refill]: () => this.#refill() },
+    };
+  }
+
+  #refill(): number {
+    if (this.#current !== null && this.#current.state === "running") return this.#current.refill();
+    return this.#refillStart();
+  }
+
+  /** Fuel for a start function, which runs before its instance has a state. */
+  #refillStart(): number {
+    this.host.heartbeat();
+    if (this.#startFuel <= 0) throw new SirsiError("GUEST_FUEL_EXHAUSTED", `the start function of module ${this.name} used all of its fuel; move the work to onInit`);
+    if (this.host.monotonic() > this.#startDeadline) throw new SirsiError("DEADLINE_EXCEEDED", `the start function of module ${this.name} did not end in time; move the work to onInit`);
+    const slice = Math.min(this.fuelSlice, this.#startFuel);
+    this.#startFuel -= slice;
+    return slice;
+  }
+}
+
+function globalCell(global: WebAssembly.Global, type: "i32" | "i64" | "f32" | "f64"): GlobalCell {
+  const cast = new DataView(new ArrayBuffer(8));
+  switch (type) {
+    case "i32":
+      return { bits: () => BigInt.asUintN(32, BigInt(global.value)), setBits: (bits) => void (global.value = Number(BigInt.asIntN(32, bits))) };
+    case "i64":
+      return { bits: () => BigInt.asUintN(64, BigInt(global.value)), setBits: (bits) => void (global.value = BigInt.asIntN(64, bits)) };
+    case "f32":
+      return {
+        bits: () => {
+          cast.setFloat32(0, Number(global.value));
+          return BigInt(cast.getUint32(0));
+        },
+        setBits: (bits) => {
+          cast.setUint32(0, Number(bits & 0xffff_ffffn));
+          global.value = cast.getFloat32(0);
+        },
+      };
+    case "f64":
+      return {
+        bits: () => {
+          cast.setFloat64(0, Number(global.value));
+          return cast.getBigUint64(0);
+        },
+        setBits: (bits) => {
+          cast.setBigUint64(0, bits);
+          global.value = cast.getFloat64(0);
+        },
+      };
+  }
+}
