@@ -1,0 +1,131 @@
+/** The complete configuration of one host, and how resolved settings become it. */
+import type { BackoffConfig } from "../core/backoff.ts";
+import { SirsiError } from "../core/errors.ts";
+import type { GuestLimitName, GuestLimits, HostLimitName, HostLimits } from "../core/limits.ts";
+import { parseAddress } from "./listen-address.ts";
+import type { ListenAddress } from "./listen-address.ts";
+import type { ResolvedSetting, SettingValue } from "./setting.ts";
+import { GUEST_LIMIT_NAMES, HOST_LIMIT_KEYS, HOST_LIMIT_NAMES, guestLimitKey, guestPolicyKey } from "./settings.ts";
+import type { Grant, LogFormat, LogLevel } from "./settings.ts";
+
+/** Frozen through and through. All paths are absolute. */
+export interface Config {
+  /** The file that was read; null for none. */
+  readonly file: string | null;
+  readonly grpc: {
+    readonly listen: ListenAddress;
+    readonly channelz: boolean;
+    /** How long calls in progress may go on once the host is told to stop. */
+    readonly drainTimeoutMs: number;
+  };
+  readonly http: { readonly listen: ListenAddress };
+  readonly bus: {
+    /** Empty: the in-process bus. */
+    readonly servers: readonly string[];
+    readonly topicPrefix: string;
+  };
+  readonly store: { readonly dataDir: string };
+  readonly modules: {
+    readonly directory: string;
+    readonly watch: boolean;
+    readonly keepRevisions: number;
+    /** For a module that `grants` does not name. */
+    readonly defaultGrants: readonly Grant[];
+    readonly grants: Readonly<Record<string, readonly Grant[]>>;
+  };
+  readonly shards: { readonly count: number };
+  readonly sessions: {
+    /** For a session that states no timeout. */
+    readonly defaultTimeoutSeconds: number;
+    /** From expiry until its agents are ended. */
+    readonly graceSeconds: number;
+    /** From expiry or end until it is removed. */
+    readonly retentionSeconds: number;
+    readonly sweepIntervalSeconds: number;
+  };
+  readonly agents: {
+    readonly idleAfterSeconds: number;
+    readonly restart: {
+      /** Failures within the window after which an agent is quarantined. */
+      readonly maxRestarts: number;
+      readonly windowSeconds: number;
+      readonly backoff: BackoffConfig;
+    };
+  };
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+  /** What a guest gets whose manifest states nothing. */
+  readonly guestLimits: GuestLimits;
+  /** The most a manifest may ask for. */
+  readonly guestPolicy: GuestLimits;
+  readonly hostLimits: HostLimits;
+  /** Every setting with its value and source, in the table's order. */
+  readonly settings: readonly ResolvedSetting[];
+  /** For a person, at start. */
+  readonly warnings: readonly string[];
+}
+
+export function buildConfig(settings: readonly ResolvedSetting[], file: string | null, warnings: readonly string[]): Config {
+  const values = new Map(settings.map(({ key, value }) => [key, value]));
+  const get = (key: string): SettingValue => {
+    const value = values.get(key);
+    if (value === undefined) throw new SirsiError("INTERNAL", `the settings table has no ${key}; add its row or mend the name`);
+    return value;
+  };
+  const number = (key: string) => get(key) as number;
+  const guestLimits = (keyOf: (name: GuestLimitName) => string) =>
+    Object.fromEntries(GUEST_LIMIT_NAMES.map((name) => [name, number(keyOf(name))])) as { [Name in GuestLimitName]: number };
+
+  return deepFreeze({
+    file,
+    grpc: {
+      listen: listenAddress(get("grpc.listen") as string),
+      channelz: get("grpc.channelz") as boolean,
+      drainTimeoutMs: number("grpc.drain_timeout_ms"),
+    },
+    http: { listen: listenAddress(get("http.listen") as string) },
+    bus: { servers: get("event_bus.servers") as readonly string[], topicPrefix: get("event_bus.topic_prefix") as string },
+    store: { dataDir: get("store.data_dir") as string },
+    modules: {
+      directory: get("agent_service.wasm_module_path") as string,
+      watch: get("modules.watch") as boolean,
+      keepRevisions: number("modules.keep_revisions"),
+      defaultGrants: get("modules.default_grants") as readonly Grant[],
+      grants: get("modules.grants") as Readonly<Record<string, readonly Grant[]>>,
+    },
+    shards: { count: number("shards.count") },
+    sessions: {
+      defaultTimeoutSeconds: number("agent_service.session_timeout_seconds"),
+      graceSeconds: number("sessions.grace_seconds"),
+      retentionSeconds: number("sessions.retention_seconds"),
+      sweepIntervalSeconds: number("sessions.sweep_interval_seconds"),
+    },
+    agents: {
+      idleAfterSeconds: number("agents.idle_after_seconds"),
+      restart: {
+        maxRestarts: number("agents.restart.max_restarts"),
+        windowSeconds: number("agents.restart.window_seconds"),
+        backoff: { firstMs: number("agents.restart.backoff_first_ms"), maxMs: number("agents.restart.backoff_max_ms"), factor: 2 },
+      },
+    },
+    log: { level: get("log.level") as LogLevel, format: get("log.format") as LogFormat },
+    guestLimits: guestLimits(guestLimitKey),
+    guestPolicy: guestLimits(guestPolicyKey),
+    hostLimits: Object.fromEntries(HOST_LIMIT_NAMES.map((name) => [name, number(HOST_LIMIT_KEYS[name])])) as { [Name in HostLimitName]: number },
+    settings,
+    warnings,
+  });
+}
+
+function listenAddress(text: string): ListenAddress {
+  const outcome = parseAddress(text);
+  if (outcome.kind === "address") return outcome.address;
+  throw new SirsiError("INTERNAL", `the address ${text} passed validation and ${outcome.problem}`);
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const part of Object.values(value)) deepFreeze(part);
+  }
+  return value;
+}

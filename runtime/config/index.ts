@@ -1,0 +1,12 @@
+export type { Config } from "./config.ts";
+export { clientEnvironment, processEnvironment } from "./environment.ts";
+export type { ClientEnvironment, Environment } from "./environment.ts";
+export { formatAddress, isLoopback, parseAddress } from "./listen-address.ts";
+export type { ListenAddress } from "./listen-address.ts";
+export { loadConfig } from "./load.ts";
+export type { LoadOptions } from "./load.ts";
+export { configurationReference, describeDefault, describeKind, exampleFile, tomlValue } from "./reference.ts";
+export { describeSource } from "./setting.ts";
+export type { ResolvedSetting, Setting, SettingValue, Source } from "./setting.ts";
+export { GRANTABLE, LOG_FORMATS, LOG_LEVELS, SETTINGS } from "./settings.ts";
+export type { Grant, LogFormat, LogLevel } from "./settings.ts";

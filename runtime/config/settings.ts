@@ -1,0 +1,155 @@
+/**
+ * The one table of all settings. Validation, `--help`, `sirsi config show`,
+ * docs/configuration.md and sirsi.toml.example are made from it.
+ */
+import { GUEST_LIMITS, HOST_LIMITS } from "../core/limits.ts";
+import type { GuestLimitName, HostLimitName, LimitRow } from "../core/limits.ts";
+import type { DefaultContext, Setting, SettingKind, SettingValue } from "./setting.ts";
+
+/** Capabilities that grants may name; the module layer's list is held to it by a test. */
+export const GRANTABLE = ["ask", "sleep"] as const;
+export type Grant = (typeof GRANTABLE)[number];
+
+export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "silent"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export const LOG_FORMATS = ["json", "pretty"] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+interface Extras {
+  readonly flag?: string;
+  readonly words?: string;
+}
+
+function setting(
+  key: string,
+  kind: SettingKind,
+  fallback: SettingValue | ((context: DefaultContext) => SettingValue),
+  meaning: string,
+  extras: Extras = {},
+): Setting {
+  return {
+    key,
+    kind,
+    fallback: typeof fallback === "function" ? fallback : () => fallback,
+    fallbackWords: extras.words ?? null,
+    meaning,
+    env: kind.type === "table" ? null : `SIRSI_${key.replaceAll(".", "_").toUpperCase()}`,
+    flag: extras.flag ?? null,
+  };
+}
+
+function integer(min: number, max: number, unit: string): SettingKind {
+  return { type: "integer", min, max, unit };
+}
+
+const UNIT_WORDS = { bytes: "bytes", ms: "ms", count: "", fuel: "fuel", per_second: "per second" } as const;
+
+function kindOf(row: LimitRow): SettingKind {
+  return integer(row.min, row.max, UNIT_WORDS[row.unit]);
+}
+
+/** Where each host limit is set: beside what it limits, under the seed's name where it had one. */
+export const HOST_LIMIT_KEYS = {
+  maxConcurrentAgents: "agent_service.max_concurrent_agents",
+  messageMaxBytes: "grpc.message_max_bytes",
+  metadataMaxBytes: "grpc.metadata_max_bytes",
+  moduleMaxBytes: "modules.max_bytes",
+  admitTimeoutMs: "modules.admit_timeout_ms",
+  maxSessions: "sessions.max",
+  maxAgentsPerSession: "sessions.max_agents",
+  eventsKept: "sessions.events_kept",
+  exchangesKept: "agents.exchanges_kept",
+  mapMaxEntries: "limits.map_max_entries",
+  filterMaxChars: "limits.filter_max_chars",
+} as const satisfies Record<HostLimitName, string>;
+
+export function snakeCase(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+export function guestLimitKey(name: GuestLimitName): string {
+  return `limits.${snakeCase(name)}`;
+}
+
+export function guestPolicyKey(name: GuestLimitName): string {
+  return `limits.policy.${snakeCase(name)}`;
+}
+
+export const GUEST_LIMIT_NAMES = Object.keys(GUEST_LIMITS) as readonly GuestLimitName[];
+export const HOST_LIMIT_NAMES = Object.keys(HOST_LIMITS) as readonly HostLimitName[];
+
+function hostLimit(name: HostLimitName): Setting {
+  const row: LimitRow = HOST_LIMITS[name];
+  return setting(HOST_LIMIT_KEYS[name], kindOf(row), row.fallback, row.meaning);
+}
+
+const guestDefaults = GUEST_LIMIT_NAMES.map((name) => {
+  const row: LimitRow = GUEST_LIMITS[name];
+  return setting(guestLimitKey(name), kindOf(row), row.fallback, row.meaning);
+});
+
+const guestPolicy = GUEST_LIMIT_NAMES.map((name) => {
+  const row: LimitRow = GUEST_LIMITS[name];
+  return setting(guestPolicyKey(name), kindOf(row), row.max, `The most that a manifest may ask for as ${snakeCase(name)}.`);
+});
+
+const DAY = 86_400;
+const YEAR = 365 * DAY;
+const SUBJECT = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
+
+export const SETTINGS: readonly Setting[] = [
+  hostLimit("maxConcurrentAgents"),
+  setting("agent_service.session_timeout_seconds", integer(1, YEAR, "seconds"), 3_600, "How long a session lives that states no timeout of its own."),
+  setting("agent_service.wasm_module_path", { type: "path" }, "modules", "The module directory: .wasm files in it are picked up.", { flag: "--modules" }),
+
+  setting("event_bus.servers", { type: "list", choices: null }, [], "NATS servers. Must be empty: this version has only the in-process bus."),
+  setting("event_bus.topic_prefix", { type: "text", pattern: SUBJECT, shape: "tokens of letters, digits, _ and -, joined by dots" }, "sirsi.agents", "What every subject on the bus starts with."),
+
+  setting("grpc.listen", { type: "listen" }, "127.0.0.1:50051", "Where the gRPC server listens; port 0 picks a free one.", { flag: "--grpc-listen" }),
+  hostLimit("messageMaxBytes"),
+  hostLimit("metadataMaxBytes"),
+  setting("grpc.channelz", { type: "boolean" }, false, "Offers the channelz service, which shows every connection."),
+  setting("grpc.drain_timeout_ms", integer(0, 600_000, "ms"), 10_000, "How long calls in progress may go on once the host is told to stop; then they are cut."),
+
+  setting("http.listen", { type: "listen" }, "127.0.0.1:8080", "Where metrics and health are served over HTTP; port 0 picks a free one.", { flag: "--http-listen" }),
+
+  setting("store.data_dir", { type: "path" }, ".sirsi", "Where the host keeps its database and its cache of prepared modules.", { flag: "--data-dir" }),
+
+  hostLimit("moduleMaxBytes"),
+  hostLimit("admitTimeoutMs"),
+  setting("modules.watch", { type: "boolean" }, true, "Picks up new, replaced and removed files while the host runs."),
+  setting("modules.keep_revisions", integer(1, 1_000, ""), 10, "Revisions of a module that are kept to go back to."),
+  setting("modules.default_grants", { type: "list", choices: GRANTABLE }, ["ask", "sleep"], "Capabilities of a module that has no line of its own under modules.grants."),
+  setting("modules.grants", { type: "table", choices: GRANTABLE }, {}, "Capabilities of one module, by its name, in place of default_grants."),
+
+  setting("shards.count", integer(1, 256, ""), ({ cores }) => Math.max(1, cores - 1), "Threads that run agents.", {
+    flag: "--shards",
+    words: "processor cores − 1, at least 1",
+  }),
+
+  hostLimit("maxSessions"),
+  hostLimit("maxAgentsPerSession"),
+  setting("sessions.grace_seconds", integer(0, DAY, "seconds"), 30, "How long after a session's expiry its agents may finish what they have begun; new work is refused at once."),
+  setting("sessions.retention_seconds", integer(0, YEAR, "seconds"), DAY, "How long an expired or ended session can still be read; then it is removed with its agents."),
+  setting("sessions.sweep_interval_seconds", integer(1, 3_600, "seconds"), 5, "How often expired sessions are looked for."),
+  hostLimit("eventsKept"),
+
+  setting("agents.idle_after_seconds", integer(1, YEAR, "seconds"), 300, "After this long without work an agent counts as idle and may leave memory."),
+  hostLimit("exchangesKept"),
+  setting("agents.restart.max_restarts", integer(0, 1_000, ""), 5, "Failures within the window after which an agent is set aside."),
+  setting("agents.restart.window_seconds", integer(1, DAY, "seconds"), 60, "The window in which failures are counted."),
+  setting("agents.restart.backoff_first_ms", integer(0, 60_000, "ms"), 100, "Wait before the first restart; each further one waits twice as long."),
+  setting("agents.restart.backoff_max_ms", integer(0, 3_600_000, "ms"), 30_000, "The longest wait before a restart."),
+
+  ...guestDefaults,
+  hostLimit("mapMaxEntries"),
+  hostLimit("filterMaxChars"),
+  ...guestPolicy,
+
+  setting("log.level", { type: "choice", choices: LOG_LEVELS }, "info", "The least severe lines that are written.", { flag: "--log-level" }),
+  setting("log.format", { type: "choice", choices: LOG_FORMATS }, ({ terminal }) => (terminal ? "pretty" : "json"), "How log lines look.", {
+    flag: "--log-format",
+    words: "pretty on a terminal, else json",
+  }),
+];
