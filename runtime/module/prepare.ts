@@ -1,0 +1,179 @@
+/**
+ * Makes an admitted module fit to run under limits and to be checkpointed:
+ * memory clamped, metered, able to wait, its mutable globals in sight.
+ *
+ * Order: metering comes before asyncify, so that asyncify puts the counting into
+ * the regions that it skips while it rewinds: a rewind costs no fuel, whatever
+ * loop it goes back into, and all that runs in the normal state is counted.
+ * memory.copy and memory.fill are charged by length (one fuel for BULK_BYTES_PER_FUEL):
+ * one instruction may move the whole memory, and the clock is looked at only
+ * between slices of fuel.
+ *
+ * Binaryen's options are global to its instance, so they are set and put back
+ * around each preparation. After a failure the instance is not to be trusted:
+ * the admission thread that owns it ends.
+ */
+import binaryen from "binaryen";
+import { GUEST_IMPORTS, IMPORT_MODULE, PREPARED } from "../contract/guest-abi.ts";
+import { SirsiError } from "../core/errors.ts";
+import type { Inspection } from "./inspect.ts";
+import type { PreparedModule } from "./prepared.ts";
+import { clampAndStrip } from "./wasm-rewrite.ts";
+
+const PAGE_BYTES = 65_536;
+const PAGE_SHIFT = 16;
+const FUEL = PREPARED.fuel;
+const REFILL = "sirsi:refill";
+const MEMORY_COPY = "__memory_copy";
+const MEMORY_FILL = "__memory_fill";
+const CHARGE = "sirsi:charge";
+const LOGGER = "log_execution";
+/** log2 of the bytes that one fuel copies or fills: 16 bytes take about as long as a turn of a tight loop. */
+const BULK_SHIFT = 4;
+/** Nodes of the counting function; whatever is no bigger is inlined everywhere. */
+const INLINE_MAX_SIZE = 12;
+
+const RESERVED_NAMES = ["sirsi:", LOGGER, MEMORY_COPY, MEMORY_FILL, "asyncify_", "__asyncify_"];
+
+const { Features } = binaryen;
+/** What inspection lets through; a wider set would let the optimiser write what V8 may not read. */
+const FEATURES =
+  Features.MutableGlobals | Features.NontrappingFPToInt | Features.SIMD128 | Features.BulkMemory | Features.BulkMemoryOpt |
+  Features.SignExt | Features.ReferenceTypes | Features.Multivalue | Features.ExtendedConst | Features.CallIndirectOverlong;
+
+const NUMBER_TYPES = new Map([
+  [binaryen.i32, "i32"],
+  [binaryen.i64, "i64"],
+  [binaryen.f32, "f32"],
+  [binaryen.f64, "f64"],
+] as const);
+
+/** Fails with MODULE_REJECTED when Binaryen cannot take the module. */
+export function prepare(bytes: Uint8Array, inspection: Inspection, memoryMaxBytes: number): PreparedModule {
+  const { shape } = inspection;
+  const canWait = shape.imports.some((entry) => entry.module === IMPORT_MODULE && entry.name === GUEST_IMPORTS.request);
+  const input = clampAndStrip(bytes, shape, Math.floor(memoryMaxBytes / PAGE_BYTES), RESERVED_NAMES);
+  const module = attempt("read it", () => binaryen.readBinary(input));
+  try {
+    return withOptions(() => {
+      module.setFeatures(FEATURES);
+      attempt("meter it", () => meter(module, shape.uses.bulkMemory));
+      if (canWait) attempt("make it able to wait", () => asyncify(module));
+      const globals = exportGlobals(module);
+      attempt("optimise it", () => module.optimize());
+      return { wasm: attempt("write it", () => module.emitBinary()), globals, canWait };
+    });
+  } finally {
+    module.dispose();
+  }
+}
+
+function attempt<T>(what: string, run: () => T): T {
+  try {
+    return run();
+  } catch (thrown) {
+    const reason = thrown instanceof Error ? thrown.message : JSON.stringify(thrown);
+    throw new SirsiError("MODULE_REJECTED", `the preparer could not ${what} (${reason}); build it with fewer language features, or report the module`, {
+      cause: thrown,
+      metadata: { stage: "prepare" },
+    });
+  }
+}
+
+function withOptions<T>(run: () => T): T {
+  const inlineMaxSize = binaryen.getAlwaysInlineMaxSize();
+  const debugInfo = binaryen.getDebugInfo();
+  binaryen.setOptimizeLevel(2);
+  binaryen.setShrinkLevel(1);
+  binaryen.setDebugInfo(true);
+  binaryen.setAlwaysInlineMaxSize(INLINE_MAX_SIZE);
+  try {
+    return run();
+  } finally {
+    binaryen.setAlwaysInlineMaxSize(inlineMaxSize);
+    binaryen.setDebugInfo(debugInfo);
+    binaryen.clearPassArguments();
+  }
+}
+
+function meter(module: binaryen.Module, bulkMemory: boolean): void {
+  if (bulkMemory) module.runPasses(["llvm-memory-copy-fill-lowering"]);
+  // Lowering takes bulk memory out of the features, and the replacements below need it.
+  module.setFeatures(FEATURES);
+  module.runPasses(["log-execution"]);
+  const logger = importedLogger(module);
+  module.removeFunction(logger);
+  module.addGlobal(FUEL, binaryen.i32, true, module.i32.const(0));
+  module.addGlobalExport(FUEL, FUEL);
+  module.addFunctionImport(REFILL, PREPARED.importModule, PREPARED.refill, binaryen.none, binaryen.i32);
+  addCounter(module, logger);
+  if (bulkMemory) addChargedBulkMemory(module);
+  module.runPasses(["inlining-optimizing"]);
+}
+
+/** The last one of its base name: the guest's imports come before what the pass adds. */
+function importedLogger(module: binaryen.Module): string {
+  for (let i = module.getNumFunctions() - 1; i >= 0; i -= 1) {
+    const info = binaryen.getFunctionInfo(module.getFunctionByIndex(i));
+    if (info.base === LOGGER) return info.name;
+  }
+  throw new SirsiError("INTERNAL", "Binaryen's log-execution pass added no logger import; the installed version of binaryen differs from the one this host was built for");
+}
+
+/** (id) -> (): fuel = fuel - 1; when below zero, fuel = refill(). */
+function addCounter(module: binaryen.Module, name: string): void {
+  const { i32, local, global } = module;
+  const left = i32.sub(global.get(FUEL, binaryen.i32), i32.const(1));
+  module.addFunction(name, binaryen.createType([binaryen.i32]), binaryen.none, [binaryen.i32], module.block(null, [
+    global.set(FUEL, local.tee(1, left, binaryen.i32)),
+    module.if(i32.lt_s(local.get(1, binaryen.i32), i32.const(0)), global.set(FUEL, module.call(REFILL, [], binaryen.i32))),
+  ]));
+}
+
+function addChargedBulkMemory(module: binaryen.Module): void {
+  const { i32, local, global, memory } = module;
+  const fuel = () => global.get(FUEL, binaryen.i32);
+  const argument = (index: number) => local.get(index, binaryen.i32);
+  const three = binaryen.createType([binaryen.i32, binaryen.i32, binaryen.i32]);
+  // (bytes) -> (): slice by slice, so that a long run is charged whole. What exceeds the memory traps anyway, unpaid.
+  module.addFunction(CHARGE, binaryen.createType([binaryen.i32]), binaryen.none, [], module.block(null, [
+    module.block("paid", [
+      module.br("paid", i32.gt_u(i32.shr_u(argument(0), i32.const(PAGE_SHIFT)), memory.size())),
+      global.set(FUEL, i32.sub(fuel(), i32.shr_u(argument(0), i32.const(BULK_SHIFT)))),
+      module.loop("more", module.block(null, [
+        module.br("paid", i32.ge_s(fuel(), i32.const(0))),
+        global.set(FUEL, i32.add(fuel(), module.call(REFILL, [], binaryen.i32))),
+        module.br("more"),
+      ])),
+    ]),
+  ]));
+  const charged = (name: string, instruction: number) => {
+    if (module.getFunction(name) !== 0) module.removeFunction(name);
+    module.addFunction(name, three, binaryen.none, [], module.block(null, [module.call(CHARGE, [argument(2)], binaryen.none), instruction]));
+  };
+  charged(MEMORY_COPY, memory.copy(argument(0), argument(1), argument(2)));
+  charged(MEMORY_FILL, memory.fill(argument(0), argument(1), argument(2)));
+}
+
+function asyncify(module: binaryen.Module): void {
+  binaryen.setPassArgument("asyncify-imports", `${IMPORT_MODULE}.${GUEST_IMPORTS.request}`);
+  try {
+    module.runPasses(["asyncify"]);
+  } finally {
+    binaryen.clearPassArguments();
+  }
+}
+
+/** Every mutable number but the fuel, asyncify's own two included, in index order. */
+function exportGlobals(module: binaryen.Module): PreparedModule["globals"] {
+  const globals: { name: string; type: "i32" | "i64" | "f32" | "f64" }[] = [];
+  for (let i = 0; i < module.getNumGlobals(); i += 1) {
+    const info = binaryen.getGlobalInfo(module.getGlobalByIndex(i));
+    const type = NUMBER_TYPES.get(info.type);
+    if (!info.mutable || info.name === FUEL || type === undefined) continue;
+    const name = `${PREPARED.globalPrefix}${globals.length}`;
+    module.addGlobalExport(info.name, name);
+    globals.push({ name, type });
+  }
+  return globals;
+}

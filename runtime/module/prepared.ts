@@ -1,0 +1,15 @@
+/** What preparation makes, and the name of how. Free of Binaryen, so that a warm cache never loads it. */
+
+export interface PreparedModule {
+  readonly wasm: Uint8Array;
+  /** Exported mutable globals, in the order checkpoints store them. */
+  readonly globals: readonly { readonly name: string; readonly type: "i32" | "i64" | "f32" | "f64" }[];
+  readonly canWait: boolean;
+}
+
+/**
+ * Preparer, Binaryen and options by name: part of the cache's keys and of every
+ * checkpoint's identity. Change it whenever prepare() would write other bytes;
+ * agents that wait under another name cannot be resumed under this one.
+ */
+export const PREPARATION = "sirsi-1/binaryen-132.0.0/meter-bulk4-asyncify-O2s1";
