@@ -5,9 +5,9 @@
 import { readFileSync } from "node:fs";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { MessageSchema } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
-import { GuestCallSchema, GuestEmitSchema, GuestRequestSchema, GuestResponseSchema, GuestResultSchema, InitCallSchema } from "../../runtime/contract/gen/sirsi/agent/v1/guest_pb.ts";
-import type { GuestEmit, GuestRequest, GuestResult, HealthResult, MessageResult, SaveResult, SuggestResult } from "../../runtime/contract/gen/sirsi/agent/v1/guest_pb.ts";
+import type { MessageSchema } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import { GuestCallSchema, GuestEmitSchema, GuestRequestSchema, GuestResponseSchema, GuestResultSchema } from "../../runtime/contract/gen/sirsi/agent/v1/guest_pb.ts";
+import type { GuestEmit, GuestRequest, GuestResult, HealthResult, InitCallSchema, MessageResult, SaveResult, SuggestResult } from "../../runtime/contract/gen/sirsi/agent/v1/guest_pb.ts";
 import { SirsiError } from "../../runtime/core/errors.ts";
 
 export interface GuestOptions {
