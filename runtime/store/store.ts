@@ -5,7 +5,9 @@
  * Promises: a returned promise that resolves means "on disk"; calls take effect
  * in the order they were made; `commit` is atomic. Records are plain data; bytes
  * are never kept by reference after a call returns its promise's result.
- * Errors: STORE_UNAVAILABLE (closed, full, read-only), STORE_CORRUPT.
+ * Errors: STORE_UNAVAILABLE (closed, full, read-only), STORE_CORRUPT,
+ * SESSION_NOT_FOUND (an agent is put into a session that is gone),
+ * AGENT_NOT_FOUND (a commit to an agent that is gone).
  */
 
 export type SessionStateName = "ACTIVE" | "SUSPENDED" | "EXPIRED" | "TERMINATED";
@@ -108,7 +110,7 @@ export interface StoredAgent {
   readonly record: AgentRecord;
   readonly commitSequence: number;
   readonly counters: AgentCounters;
-  /** Sequence of its newest exchange; 0 when it has none. */
+  /** Sequence of its newest exchange, dropped or not; 0 when it never had one. */
   readonly exchangeSequence: number;
 }
 
@@ -133,6 +135,7 @@ export interface ModuleRecord {
 
 export interface SessionQuery {
   readonly userId: string | null;
+  /** Empty for any. */
   readonly states: readonly SessionStateName[];
   /** Sessions come newest first; only those older than this (createdAt, sessionId) are wanted. */
   readonly before: { readonly createdAt: number; readonly sessionId: string } | null;
@@ -152,7 +155,7 @@ export interface Store {
   putUser(user: UserRecord): Promise<void>;
   getUser(userId: string): Promise<UserRecord | null>;
 
-  /** Creates an agent (commit sequence 0) or replaces its record; never touches its checkpoint. */
+  /** Creates an agent (commit sequence 0, last active when it was created) or replaces its record; never touches its checkpoint or counters. */
   putAgent(agent: AgentRecord): Promise<void>;
   getAgent(agentId: string): Promise<StoredAgent | null>;
   /** Pages through all agents not TERMINATED, by agentId, from after `afterAgentId` ("" to begin). */
@@ -164,6 +167,7 @@ export interface Store {
 
   /** Newest first, only those with a sequence below `beforeSequence` (Infinity to begin). */
   listExchanges(agentId: string, beforeSequence: number, limit: number): Promise<ExchangeRecord[]>;
+  /** The newest kept exchange of this message id. */
   findExchange(agentId: string, messageId: string): Promise<ExchangeRecord | null>;
 
   putModule(module: ModuleRecord, revision: RevisionRecord | null): Promise<void>;

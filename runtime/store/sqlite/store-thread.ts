@@ -1,0 +1,38 @@
+/** The store's thread: opens the engine, then answers groups of calls until told to close. */
+import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from "node:worker_threads";
+import { SirsiError } from "../../core/errors.ts";
+import { openEngine, type StoreEngine } from "./engine.ts";
+import type { EngineOptions, FromThread, StoreCall, ToThread } from "./protocol.ts";
+
+/** A batch takes what is queued up to about this many calls, so that the first of them are not kept waiting for long. */
+const BATCH_CALLS = 1_024;
+
+function serve(port: MessagePort, engine: StoreEngine): void {
+  port.on("message", (first: ToThread) => {
+    const calls: StoreCall[] = [];
+    let message: ToThread | undefined = first;
+    while (message?.kind === "calls") {
+      for (const call of message.calls) calls.push(call);
+      message = calls.length < BATCH_CALLS ? (receiveMessageOnPort(port)?.message as ToThread | undefined) : undefined;
+    }
+    if (calls.length > 0) port.postMessage({ kind: "settled", settled: engine.run(calls) } satisfies FromThread);
+    if (message?.kind === "close") {
+      engine.close();
+      port.close();
+    }
+  });
+}
+
+function start(port: MessagePort): void {
+  let engine: StoreEngine;
+  try {
+    engine = openEngine(workerData as EngineOptions);
+  } catch (thrown) {
+    port.postMessage({ kind: "refused", error: SirsiError.from(thrown).toPlain() } satisfies FromThread);
+    return;
+  }
+  serve(port, engine);
+  port.postMessage({ kind: "opened" } satisfies FromThread);
+}
+
+if (parentPort !== null) start(parentPort);
