@@ -1,0 +1,79 @@
+/**
+ * Where an agent is, and the one pure function that moves it.
+ *
+ *   initializing ─opened─▶ ready ─step_begins─▶ busy ─step_ended─▶ ready
+ *        │                   ▲                    │ faulted
+ *        │ failed            │ restarted          ▼
+ *        │                   └──────────────── restarting ──too many──▶ quarantined
+ *        ▼
+ *   terminated ◀── stopped, from anywhere
+ *
+ * An event that means nothing in a state leaves it as it is and says so (`ignored`):
+ * callers never have to guard, and a test walks every pair.
+ */
+import type { AgentStateName } from "../store/store.ts";
+
+export type AgentPhase =
+  | { readonly kind: "initializing" }
+  | { readonly kind: "ready" }
+  | { readonly kind: "busy" }
+  /** A fault ended its instance; it is started again from its last commit. */
+  | { readonly kind: "restarting"; readonly reason: string }
+  /** It failed too often. Its mailbox is refused until somebody acts. */
+  | { readonly kind: "quarantined"; readonly reason: string }
+  | { readonly kind: "terminated"; readonly reason: string };
+
+export type AgentPhaseEvent =
+  | { readonly kind: "opened" }
+  | { readonly kind: "step_begins" }
+  | { readonly kind: "step_ended" }
+  | { readonly kind: "faulted"; readonly reason: string; readonly giveUp: boolean }
+  | { readonly kind: "restarted" }
+  | { readonly kind: "stopped"; readonly reason: string };
+
+export interface Transition {
+  readonly phase: AgentPhase;
+  /** The event means nothing in the phase it met. */
+  readonly ignored: boolean;
+}
+
+function moved(phase: AgentPhase): Transition {
+  return { phase, ignored: false };
+}
+
+export function transition(phase: AgentPhase, event: AgentPhaseEvent): Transition {
+  const ignored: Transition = { phase, ignored: true };
+  if (phase.kind === "terminated") return ignored;
+  switch (event.kind) {
+    case "stopped":
+      return moved({ kind: "terminated", reason: event.reason });
+    case "opened":
+      return phase.kind === "initializing" ? moved({ kind: "ready" }) : ignored;
+    case "step_begins":
+      return phase.kind === "ready" ? moved({ kind: "busy" }) : ignored;
+    case "step_ended":
+      return phase.kind === "busy" ? moved({ kind: "ready" }) : ignored;
+    case "faulted":
+      if (phase.kind === "quarantined") return ignored;
+      return moved(event.giveUp ? { kind: "quarantined", reason: event.reason } : { kind: "restarting", reason: event.reason });
+    case "restarted":
+      return phase.kind === "restarting" ? moved({ kind: "ready" }) : ignored;
+  }
+}
+
+const PUBLIC_STATE: { readonly [Kind in AgentPhase["kind"]]: AgentStateName } = {
+  initializing: "INITIALIZING",
+  ready: "READY",
+  busy: "BUSY",
+  restarting: "ERROR",
+  quarantined: "ERROR",
+  terminated: "TERMINATED",
+};
+
+export function publicState(phase: AgentPhase): AgentStateName {
+  return PUBLIC_STATE[phase.kind];
+}
+
+export function phaseReason(phase: AgentPhase): string {
+  return "reason" in phase ? phase.reason : "";
+}

@@ -1,0 +1,36 @@
+/** What a message whose id is known, or may be, gets (D2). */
+import type { Delivery, Reply } from "./agents.ts";
+import { type Conversation, type KnownMessage, messageHash } from "./conversation.ts";
+import { readExchangeEnd, replay, requireSameMessage } from "./replay.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+interface Repeated {
+  readonly id: string;
+  readonly conversation: Conversation;
+  readonly around: Pick<Surroundings, "store">;
+}
+
+export async function answerRepeat(agent: Repeated, delivery: Delivery, known: KnownMessage | undefined, accept: () => Promise<Reply>): Promise<Reply> {
+  const { message } = delivery;
+  switch (known?.kind) {
+    case "running":
+      requireSameMessage(message, messageHash(known.message));
+      return { ...(await known.reply), replayed: true };
+    case "kept":
+      requireSameMessage(message, messageHash(known.exchange.message));
+      return replay(message.messageId, known.exchange.end);
+    case "stored":
+      requireSameMessage(message, known.messageHash);
+      break;
+    default:
+  }
+  const stored = await agent.around.store.findExchange(agent.id, message.messageId);
+  if (stored !== null) {
+    requireSameMessage(message, stored.messageHash);
+    return replay(message.messageId, readExchangeEnd(stored.body));
+  }
+  // While the store was asked, the same message may have come again.
+  const since = agent.conversation.find(message.messageId);
+  if (since !== undefined && since.kind !== "stored") return await answerRepeat(agent, delivery, since, accept);
+  return await accept();
+}

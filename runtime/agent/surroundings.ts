@@ -1,0 +1,40 @@
+/** What an agent needs of the host around it. One object serves all agents. */
+import type { Capabilities } from "../capability/index.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Revision } from "../module/revision.ts";
+import type { Logger, Metrics } from "../observe/index.ts";
+import type { ShardPool } from "../sandbox/index.ts";
+import type { Store } from "../store/store.ts";
+import type { PublishEvent } from "./agents.ts";
+import type { Effect } from "./effects.ts";
+import type { RestartConfig } from "./restart-policy.ts";
+
+/** Where revisions come from. The module registry satisfies it. */
+export interface RevisionSource {
+  /** The revision that a new agent of `name` or `name@version` gets; throws SirsiError. */
+  resolve(agentType: string): Revision;
+  /** Any revision that an agent may still run on. */
+  revisionByDigest(digest: string): Promise<Revision>;
+  /** Counts users, so that a revision in use is never dropped. */
+  retain(digest: string): void;
+  release(digest: string): void;
+}
+
+export type AgentStore = Pick<Store, "putAgent" | "getAgent" | "getCheckpoint" | "commit" | "listExchanges" | "findExchange" | "listLiveAgents">;
+
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly store: AgentStore;
+  readonly pool: ShardPool;
+  readonly revisions: RevisionSource;
+  readonly capabilities: Capabilities;
+  readonly publish: PublishEvent;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly restart: RestartConfig;
+  readonly exchangesKept: number;
+  readonly idleAfterMs: number;
+  /** Lets an emitted message go to its agent; the sender does not wait. */
+  readonly deliver: (effect: Extract<Effect, { kind: "message" }>, from: { readonly agentId: string; readonly sessionId: string }) => void;
+}

@@ -1,0 +1,101 @@
+/**
+ * GuestCall, GuestResult and their like as bytes, on the host's side. Whatever a
+ * guest sends is decoded here and nowhere else; what does not decode is GUEST_PROTOCOL.
+ */
+import { create, type DescMessage, fromBinary, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { SirsiError } from "../core/errors.ts";
+import {
+  type GuestCall,
+  GuestCallSchema,
+  type GuestEmit,
+  GuestEmitSchema,
+  type GuestError,
+  type GuestRequest,
+  GuestRequestSchema,
+  type GuestResponse,
+  GuestResponseSchema,
+  type GuestResult,
+  GuestResultSchema,
+} from "./gen/sirsi/agent/v1/guest_pb.ts";
+import { type Message, MessageSchema } from "./gen/sirsi/agent/v1/agent_service_pb.ts";
+
+export function encodeGuestCall(call: GuestCall["call"]): Uint8Array {
+  return toBinary(GuestCallSchema, create(GuestCallSchema, { call }));
+}
+
+/** GuestCall.message, written around an already serialized Message: the hot path. */
+export function encodeMessageCall(message: Message, context: Readonly<Record<string, string>>, sourceAgentId: string): Uint8Array {
+  let bare = true;
+  for (const _ in context) {
+    bare = false;
+    break;
+  }
+  if (!bare || sourceAgentId !== "") {
+    return encodeGuestCall({ case: "message", value: { $typeName: "sirsi.agent.v1.MessageCall", message, context: { ...context }, sourceAgentId } });
+  }
+  const body = toBinary(MessageSchema, message);
+  const inner = varintLength(body.length) + 1 + body.length;
+  const out = new Uint8Array(1 + varintLength(inner) + inner);
+  out[0] = 0x12; // GuestCall.message = 2, length-delimited
+  let at = writeVarint(out, 1, inner);
+  out[at++] = 0x0a; // MessageCall.message = 1, length-delimited
+  at = writeVarint(out, at, body.length);
+  out.set(body, at);
+  return out;
+}
+
+function varintLength(value: number): number {
+  let length = 1;
+  for (let rest = value; rest > 0x7f; rest >>>= 7) length++;
+  return length;
+}
+
+function writeVarint(out: Uint8Array, at: number, value: number): number {
+  let rest = value;
+  let next = at;
+  while (rest > 0x7f) {
+    out[next++] = (rest & 0x7f) | 0x80;
+    rest >>>= 7;
+  }
+  out[next++] = rest;
+  return next;
+}
+
+function decode<Desc extends DescMessage>(schema: Desc, bytes: Uint8Array, what: string): MessageShape<Desc> {
+  try {
+    return fromBinary(schema, bytes);
+  } catch (thrown) {
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new SirsiError("GUEST_PROTOCOL", `the guest sent ${what} that is not a ${schema.typeName}: ${why}`, { cause: thrown });
+  }
+}
+
+export function decodeGuestResult(bytes: Uint8Array): GuestResult["result"] {
+  const { result } = decode(GuestResultSchema, bytes, "a result");
+  if (result.case === undefined) throw new SirsiError("GUEST_PROTOCOL", "the guest sent an empty result; every call is answered with one of GuestResult's cases");
+  return result;
+}
+
+export function decodeGuestRequest(bytes: Uint8Array): GuestRequest {
+  return decode(GuestRequestSchema, bytes, "a request");
+}
+
+export function decodeGuestEmit(bytes: Uint8Array): GuestEmit["emit"] {
+  return decode(GuestEmitSchema, bytes, "a message to emit").emit;
+}
+
+export function encodeGuestResponse(response: MessageInitShape<typeof GuestResponseSchema>["response"] & object): Uint8Array {
+  return toBinary(GuestResponseSchema, create(GuestResponseSchema, { response }));
+}
+
+/** A host error as the value that a guest's request gets. */
+export function encodeGuestFailure(error: SirsiError): Uint8Array {
+  const value: Omit<GuestError, "$typeName" | "$unknown"> = {
+    code: error.details.metadata?.["guest_code"] ?? error.code.toLowerCase(),
+    message: error.message,
+    retryable: error.retryable,
+    details: { ...error.details.metadata },
+  };
+  const response: GuestResponse["response"] = { case: "error", value: { $typeName: "sirsi.agent.v1.GuestError", ...value } };
+  return toBinary(GuestResponseSchema, create(GuestResponseSchema, { response }));
+}
