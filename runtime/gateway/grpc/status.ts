@@ -1,0 +1,93 @@
+/**
+ * A SirsiError as the status of a gRPC call: code, a message that says what
+ * happened and what to do next, and the details of google.rpc for programs.
+ *
+ * Trailers are headers to HTTP/2, and clients refuse large ones (8 KiB in some), so
+ * everything here is cut to fit: a long message loses its end, never its code.
+ */
+import { create, toBinary } from "@bufbuild/protobuf";
+import { anyPack, durationFromMs, type Any } from "@bufbuild/protobuf/wkt";
+import { Metadata, status as GrpcStatus } from "@grpc/grpc-js";
+import { RpcCode, type SirsiError } from "../../core/errors.ts";
+import { BadRequestSchema, ErrorInfoSchema, PreconditionFailureSchema, RetryInfoSchema } from "../../contract/gen/google/rpc/error_details_pb.ts";
+import { StatusSchema } from "../../contract/gen/google/rpc/status_pb.ts";
+
+export const DETAILS_KEY = "grpc-status-details-bin";
+const DOMAIN = "sirsi";
+
+const MESSAGE_CHARS = 1_000;
+/** Percent-encoded, as it travels. */
+const MESSAGE_ENCODED_BYTES = 2_048;
+const DETAIL_CHARS = 256;
+const DETAIL_ENTRIES = 16;
+/** Before base64, which adds a third. */
+const DETAILS_BYTES = 4_096;
+
+/** The same numbers, in the type that grpc-js wants. */
+const STATUS = Object.fromEntries(Object.entries(RpcCode).map(([name, code]) => [code, GrpcStatus[name as keyof typeof RpcCode]])) as Record<RpcCode, GrpcStatus>;
+
+export interface CallStatus {
+  readonly code: GrpcStatus;
+  readonly details: string;
+  readonly metadata: Metadata;
+}
+
+export function toStatus(error: SirsiError): CallStatus {
+  const details = messageOf(error);
+  const metadata = new Metadata();
+  metadata.set(DETAILS_KEY, encodeDetails(error, details));
+  return { code: STATUS[error.rpcCode], details, metadata };
+}
+
+/** What happened, then what to do next. */
+function messageOf(error: SirsiError): string {
+  const { next } = error.row;
+  const what = clip(error.message, MESSAGE_CHARS);
+  const text = what.includes(next) ? what : `${what.replace(/\.$/, "")}. ${next}`;
+  const encoded = encodeURI(text).length;
+  return encoded <= MESSAGE_ENCODED_BYTES ? text : clip(text, Math.floor((text.length * MESSAGE_ENCODED_BYTES) / encoded / 2));
+}
+
+/** At most `chars` long, and fit to be encoded: a lone surrogate would make encodeURI throw. */
+function clip(text: string, chars: number): string {
+  return (text.length <= chars ? text : `${text.slice(0, chars - 1)}…`).toWellFormed();
+}
+
+function encodeDetails(error: SirsiError, message: string): Buffer {
+  const all = encodeStatus(error, message, packDetails(error));
+  return all.length <= DETAILS_BYTES ? all : encodeStatus(error, message, [errorInfo(error, {})]);
+}
+
+function encodeStatus(error: SirsiError, message: string, details: Any[]): Buffer {
+  return Buffer.from(toBinary(StatusSchema, create(StatusSchema, { code: error.rpcCode, message, details })));
+}
+
+function packDetails(error: SirsiError): Any[] {
+  const { fields, preconditions, retryAfterMs, metadata } = error.details;
+  const packed = [errorInfo(error, metadata ?? {})];
+  if (fields !== undefined && fields.length > 0) {
+    const fieldViolations = fields.slice(0, DETAIL_ENTRIES).map(({ field, description }) => ({
+      field: clip(field, DETAIL_CHARS),
+      description: clip(description, DETAIL_CHARS),
+    }));
+    packed.push(anyPack(BadRequestSchema, create(BadRequestSchema, { fieldViolations })));
+  }
+  if (preconditions !== undefined && preconditions.length > 0) {
+    const violations = preconditions.slice(0, DETAIL_ENTRIES).map(({ type, subject, description }) => ({
+      type: clip(type, DETAIL_CHARS),
+      subject: clip(subject, DETAIL_CHARS),
+      description: clip(description, DETAIL_CHARS),
+    }));
+    packed.push(anyPack(PreconditionFailureSchema, create(PreconditionFailureSchema, { violations })));
+  }
+  if (retryAfterMs !== undefined) {
+    packed.push(anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay: durationFromMs(Math.max(0, Math.ceil(retryAfterMs))) })));
+  }
+  return packed;
+}
+
+function errorInfo(error: SirsiError, facts: Readonly<Record<string, string>>): Any {
+  const entries = Object.entries(facts).slice(0, DETAIL_ENTRIES);
+  const metadata = Object.fromEntries(entries.map(([key, value]) => [clip(key, DETAIL_CHARS), clip(value, DETAIL_CHARS)]));
+  return anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason: error.code, domain: DOMAIN, metadata }));
+}
