@@ -52,6 +52,12 @@ export type BusStatus = "connected" | "reconnecting" | "draining" | "closed";
 
 export interface Bus {
   publish(subject: string, data: Uint8Array, options?: PublishOptions): void;
+  /**
+   * Whether anybody in reach would get what is published on `subject`: lets a
+   * publisher spare the encoding. Called for every event, so it must cost next to
+   * nothing. A bus that cannot know leaves it out.
+   */
+  hasSubscribers?(subject: string): boolean;
   subscribe(subject: string, handler: BusHandler, options?: SubscribeOptions): Subscription;
   request(subject: string, data: Uint8Array, options: RequestOptions): Promise<BusMessage>;
   /** Resolves when all that was published has left this process (memory: was handed to its handlers). */
