@@ -3,7 +3,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { anyPack, durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
-import type { ServerDuplexStream, ServerUnaryCall, ServerWritableStream, StatusObject, sendUnaryData } from "@grpc/grpc-js";
+import type { ServerDuplexStream, ServerUnaryCall, ServerWritableStream, sendUnaryData } from "@grpc/grpc-js";
 import { BadRequestSchema, ErrorInfoSchema, PreconditionFailureSchema, RetryInfoSchema } from "../../runtime/contract/gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../runtime/contract/gen/google/rpc/status_pb.ts";
 import { AgentService } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
@@ -14,12 +14,12 @@ import type { ErrorCode, ErrorDetails } from "../../runtime/core/errors.ts";
 
 /** A handler throws this to have the call end with a rich error. */
 export class CannedFailure extends Error {
-  readonly status: Partial<StatusObject>;
+  readonly status: { readonly code: number; readonly details: string; readonly metadata: Metadata };
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message);
     const rpc = details.rpc ?? ERROR_TABLE[code].rpc;
-    this.status = { code: rpc as never, details: message, metadata: richMetadata(rpc, code, message, details) };
+    this.status = { code: rpc, details: message, metadata: richMetadata(rpc, code, message, details) };
   }
 }
 
