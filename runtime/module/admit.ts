@@ -15,7 +15,9 @@ export interface AdmissionPolicy {
   readonly limits: GuestLimits;
   /** The most a manifest may ask for. */
   readonly limitsMax: GuestLimits;
-  /** Capabilities granted by module name; "*" is for every module. */
+  /** For a module that `grants` does not name. */
+  readonly defaultGrants: readonly string[];
+  /** By module name, in place of `defaultGrants`. */
   readonly grants: Readonly<Record<string, readonly string[]>>;
 }
 
@@ -70,17 +72,13 @@ export function admit(inspection: Inspection, policy: AdmissionPolicy): Admitted
   checkMemory(shape, limits.memoryMaxBytes);
   const manifest = effectiveManifest(inspection);
   const requests = manifest.requests.map(requireCapability);
-  const granted = new Set([...(policy.grants["*"] ?? []), ...(ownGrants(policy, manifest.name))]);
+  const granted = new Set(Object.hasOwn(policy.grants, manifest.name) ? policy.grants[manifest.name] : policy.defaultGrants);
   return {
     manifest,
     limits,
     grants: requests.filter((capability) => granted.has(capability)),
     missing: requests.filter((capability) => !granted.has(capability)),
   };
-}
-
-function ownGrants(policy: AdmissionPolicy, name: string): readonly string[] {
-  return Object.hasOwn(policy.grants, name) ? (policy.grants[name] ?? []) : [];
 }
 
 function checkImports(shape: WasmShape): void {

@@ -66,6 +66,8 @@ export interface Revision {
   readonly globals: readonly { readonly name: string; readonly type: "i32" | "i64" | "f32" | "f64" }[];
   /** Whether the guest can wait (imports sirsi.request and was asyncified). */
   readonly canWait: boolean;
+  /** Why a checkpoint cannot hold all of its state; empty when it can. */
+  readonly uncapturable: string;
   readonly sizeBytes: number;
   readonly preparedSizeBytes: number;
   readonly prepareTimeMs: number;

@@ -59,7 +59,9 @@ export function guestText(parts: GuestParts = {}): string {
 export function assemble(text: string): Uint8Array {
   const module = binaryen.parseText(text);
   try {
-    module.setFeatures(binaryen.Features.All & ~binaryen.Features.CustomPageSizes & ~(1 << 26));
+    // Compact imports (bit 26) are newer than V8.
+    const features: number = binaryen.Features.All & ~(1 << 26);
+    module.setFeatures(features);
     return module.emitBinary();
   } finally {
     module.dispose();

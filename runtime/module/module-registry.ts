@@ -1,0 +1,461 @@
+/**
+ * The modules of this host: what the module directory, the ledger and the operators make of them.
+ *
+ * Invariants:
+ *  1. The file in the module directory is what serves: rollback and install write it first.
+ *  2. A file that cannot be taken changes nothing but its module's lastError; the revision
+ *     that served goes on serving, over restarts too.
+ *  3. The bytes of a revision are in the archive before it becomes active, and stay there
+ *     while it is active, in use, or among the newest superseded ones.
+ *  4. What is done to one file is done in order, and so is what is done to one module;
+ *     the file's lane is always entered first.
+ *  5. Of files with one manifest name the one that came first has it, until it is gone.
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { SirsiError, type PlainError } from "../core/errors.ts";
+import { openAdmission, type Admission } from "./admission.ts";
+import type { AdmissionOutcome } from "./admission-pipeline.ts";
+import type { AdmissionPolicy } from "./admit.ts";
+import { digestOf } from "./inspect.ts";
+import { MODULE_NAME } from "./manifest-schema.ts";
+import { ModuleCatalog } from "./module-catalog.ts";
+import { ModuleDirectory, MODULE_EXTENSION, type ModuleFile } from "./module-directory.ts";
+import { ModuleEntry } from "./module-entry.ts";
+import type { LedgerRevision, ModuleLedger } from "./module-ledger.ts";
+import type { InstallOutcome, ModuleView, RegistryConfig, RegistryEvent, TakeOutcome } from "./registry-types.ts";
+import { RevisionArchive } from "./revision-archive.ts";
+import type { Revision } from "./revision.ts";
+import { RevisionShelf } from "./revision-shelf.ts";
+import { SerialLanes } from "./serial-lanes.ts";
+import { type DirectoryWatcher, watchDirectory } from "./watcher.ts";
+
+interface Refusal {
+  readonly file: string;
+  readonly digest: string;
+  /** Empty when the file does not tell. */
+  readonly name: string;
+  readonly version: string;
+  readonly sizeBytes: number;
+  readonly error: PlainError;
+}
+
+export class ModuleRegistry {
+  readonly #config: RegistryConfig;
+  readonly #ledger: ModuleLedger;
+  readonly #admission: Admission;
+  readonly #directory: ModuleDirectory;
+  readonly #archive: RevisionArchive;
+  readonly #shelf: RevisionShelf;
+  readonly #lanes = new SerialLanes();
+  readonly #catalog: ModuleCatalog;
+  /** Files whose module another file provides, with that module's name. */
+  readonly #shadowed = new Map<string, string>();
+  readonly #subscribers = new Set<(event: RegistryEvent) => void>();
+  #watcher: DirectoryWatcher | null = null;
+  #forgetting = false;
+  #closed = false;
+
+  constructor(config: RegistryConfig, ledger: ModuleLedger) {
+    this.#config = config;
+    this.#ledger = ledger;
+    this.#admission = config.admission ?? openAdmission({ ...config, cacheDir: join(config.dataDir, "cache") });
+    this.#directory = new ModuleDirectory(config.directory, config.moduleMaxBytes);
+    this.#archive = new RevisionArchive(join(config.dataDir, "revisions"));
+    this.#shelf = new RevisionShelf(this.#archive, this.#admission);
+    this.#catalog = new ModuleCatalog((digest) => this.#shelf.loaded(digest));
+  }
+
+  /** Takes what the ledger knows and what the directory holds; resolves when all of it was looked at. */
+  async start(): Promise<void> {
+    await mkdir(this.#config.directory, { recursive: true });
+    await this.#archive.open();
+    await this.#restoreEntries();
+    if (this.#config.watch) {
+      this.#watcher = await watchDirectory(this.#config.directory, {
+        changed: (file) => void this.#takeQuietly(file),
+        removed: (file) => void this.#takeQuietly(file),
+        failed: (error) => this.#config.onFault(error, "watching the module directory"),
+      });
+    }
+    const files = await this.#directory.list();
+    const owned = new Set([...this.#catalog.entries.values()].filter((entry) => !entry.retired).map((entry) => entry.file));
+    for (const file of [...files.filter((name) => owned.has(name)), ...files.filter((name) => !owned.has(name))]) await this.#takeQuietly(file);
+    for (const entry of this.#catalog.entries.values()) {
+      if (entry.active === null && !entry.retired) await this.#recover(entry, files.includes(entry.file));
+    }
+    void this.#loadSuperseded();
+  }
+
+  async #restoreEntries(): Promise<void> {
+    for (const module of await this.#ledger.listModules()) {
+      const records = await this.#ledger.listRevisions(module.module);
+      const kept = await Promise.all(records.map(async (record) => record.state !== "SUPERSEDED" || (await this.#archive.has(record.digest))));
+      this.#catalog.entries.set(module.module, ModuleEntry.restored(module, records.filter((_, at) => kept[at])));
+    }
+  }
+
+  /** A module that the ledger knows and no file gave: retired, or served from the archive (invariant 2). */
+  async #recover(entry: ModuleEntry, fileThere: boolean): Promise<void> {
+    const digest = entry.activeDigest;
+    if (!fileThere) return this.#lanes.run(moduleLane(entry.name), () => this.#retire(entry));
+    if (digest === null) return;
+    try {
+      const revision = await this.#shelf.load(digest);
+      if (entry.active === null) entry.active = revision;
+    } catch (thrown) {
+      entry.lastError ??= SirsiError.from(thrown).toPlain();
+      this.#config.onFault(SirsiError.from(thrown), `loading module ${entry.name} from the archive`);
+    }
+  }
+
+  /** So that name@version finds them at once; a failure shows when one is asked for. */
+  async #loadSuperseded(): Promise<void> {
+    for (const entry of this.#catalog.entries.values()) {
+      for (const record of entry.superseded()) {
+        if (this.#closed) return;
+        await this.#shelf.load(record.digest).catch(() => undefined);
+      }
+    }
+  }
+
+  /** Ends watching and admission; what is being done ends with SHUTTING_DOWN. Repeatable. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#watcher?.close();
+    await this.#admission.close();
+    await this.#lanes.idle();
+    this.#subscribers.clear();
+  }
+
+  /** Called with each event, in order, before the operation that caused it resolves. Must not throw. */
+  subscribe(subscriber: (event: RegistryEvent) => void): () => void {
+    this.#subscribers.add(subscriber);
+    return () => void this.#subscribers.delete(subscriber);
+  }
+
+  #emit(event: RegistryEvent): void {
+    for (const subscriber of this.#subscribers) {
+      try {
+        subscriber(event);
+      } catch (thrown) {
+        this.#config.onFault(SirsiError.from(thrown), "telling a subscriber of the module registry");
+      }
+    }
+  }
+
+  // -- Questions ------------------------------------------------------------------------------
+
+  /** The revision that a new agent of `name`, `name@version` or a whole digest gets. Throws SirsiError. */
+  resolve(agentType: string): Revision {
+    return this.#catalog.resolve(agentType);
+  }
+
+  /** Any revision that an agent may still run on, superseded and retired ones included. */
+  revisionByDigest(digest: string): Promise<Revision> {
+    return this.#shelf.load(digest);
+  }
+
+  list(): ModuleView[] {
+    return this.#catalog.list();
+  }
+
+  /** MODULE_NOT_FOUND with the nearest name. */
+  get(name: string): ModuleView {
+    return this.#catalog.view(this.#catalog.require(name));
+  }
+
+  // -- Use ------------------------------------------------------------------------------------
+
+  retain(digest: string): void {
+    this.#shelf.retain(digest);
+  }
+
+  release(digest: string): void {
+    if (!this.#shelf.release(digest)) return;
+    const entry = this.#catalog.ofDigest(digest);
+    if (entry !== null) void this.#quietly("forgetting old revisions", this.#lanes.run(moduleLane(entry.name), () => this.#forgetOld(entry)));
+  }
+
+  /**
+   * Every agent that the store holds has retained its revision: from here on, those that
+   * nobody needs may be forgotten. Before it none is.
+   */
+  allowForgetting(): void {
+    this.#forgetting = true;
+  }
+
+  async #forgetOld(entry: ModuleEntry): Promise<void> {
+    if (!this.#forgetting) return;
+    const idle = entry.superseded().filter((record) => !this.#shelf.inUse(record.digest));
+    for (const record of idle.slice(this.#config.keepSuperseded)) {
+      await this.#shelf.forget(record.digest);
+      entry.forget(record.digest);
+    }
+    const refused = entry.records.filter((record) => record.state === "REJECTED" || record.state === "PENDING_APPROVAL");
+    for (const record of refused.slice(this.#config.keepSuperseded)) entry.forget(record.digest);
+  }
+
+  // -- Operators ------------------------------------------------------------------------------
+
+  /** From the next admission on; a module that waits for approval needs a reload. */
+  setPolicy(policy: AdmissionPolicy): void {
+    this.#admission.setPolicy(policy);
+  }
+
+  /** Writes the bytes to the module directory and makes them the module's active revision. Throws when they are rejected. */
+  async install(bytes: Uint8Array, options: { readonly validateOnly: boolean }): Promise<InstallOutcome> {
+    const first = await this.#admission.admit(bytes, { sidecar: null, ungranted: "pending" });
+    const name = this.#nameOf(first);
+    const file = this.#catalog.entries.get(name)?.file ?? `${name}${MODULE_EXTENSION}`;
+    return this.#lanes.run(fileLane(file), async () => {
+      const sidecar = await this.#directory.readSidecar(file);
+      const outcome = sidecar === null ? first : await this.#admission.admit(bytes, { sidecar, ungranted: "pending" });
+      this.#nameOf(outcome);
+      this.#requireFree(file, name);
+      if (options.validateOnly && outcome.kind === "admitted") return { kind: "valid", module: name, revision: outcome.revision };
+      if (options.validateOnly && outcome.kind === "pending") return { ...outcome, module: name };
+      await this.#directory.write(file, bytes);
+      return successful(await this.#apply(file, { bytes, sidecar }, outcome, false));
+    });
+  }
+
+  /** Reads the module's file again and admits it afresh. Throws when it is rejected. */
+  async reload(name: string): Promise<Extract<TakeOutcome, { kind: "activated" | "pending" | "unchanged" }>> {
+    const { file } = this.#catalog.require(name);
+    this.#requireFree(file, name);
+    const taken = await this.#take(file, true);
+    if (taken.kind === "gone") throw new SirsiError("MODULE_RETIRED", `the file of module ${name} is gone; install the module again`, { metadata: { module: name } });
+    return successful(taken);
+  }
+
+  /** Makes an earlier revision active again: `digest`, whole or its beginning, or null for the one before. */
+  async rollback(name: string, digest: string | null): Promise<Extract<TakeOutcome, { kind: "activated" | "pending" | "unchanged" }>> {
+    const entry = this.#catalog.require(name);
+    const { file } = entry;
+    return this.#lanes.run(fileLane(file), async () => {
+      this.#requireFree(file, name);
+      const target = entry.rollbackTarget(digest);
+      const kept = await this.#archive.get(target.digest);
+      if (kept === null) throw new SirsiError("MODULE_NO_PREVIOUS", `revision ${target.digest.slice(0, 12)} of module ${name} is no longer kept; install it again`);
+      const content = { bytes: kept.bytes, sidecar: await this.#directory.readSidecar(file) };
+      const outcome = await this.#admission.admit(content.bytes, { sidecar: content.sidecar, ungranted: "pending" });
+      if (outcome.kind !== "admitted") throw SirsiError.revive(outcome.error);
+      await this.#directory.write(file, content.bytes);
+      return successful(await this.#apply(file, content, outcome, false));
+    });
+  }
+
+  /** Removes the module's file and retires it. Its sidecar stays: it is the operator's word on whatever comes next. */
+  async remove(name: string): Promise<ModuleView> {
+    const entry = this.#catalog.require(name);
+    await this.#lanes.run(fileLane(entry.file), async () => {
+      if (entry.retired) return;
+      await this.#directory.remove(entry.file);
+      await this.#fileGone(entry.file);
+    });
+    return this.#catalog.view(entry);
+  }
+
+  /** A module's file may have become another's, once it was retired or when it never served. */
+  #requireFree(file: string, name: string): void {
+    const owner = this.#catalog.ofFile(file);
+    if (owner === null || owner.name === name || owner.active === null) return;
+    throw new SirsiError("MODULE_REJECTED", `${file} in the module directory provides module ${owner.name}, so it cannot be module ${name}'s; rename that file`);
+  }
+
+  #nameOf(outcome: AdmissionOutcome): string {
+    if (outcome.kind === "rejected") throw SirsiError.revive(outcome.error);
+    return outcome.kind === "admitted" ? outcome.revision.manifest.name : outcome.manifest.name;
+  }
+
+  // -- From file to revision --------------------------------------------------------------------
+
+  async #takeQuietly(file: string): Promise<void> {
+    await this.#quietly(`taking ${file}`, this.#take(file, false));
+  }
+
+  async #quietly(what: string, work: Promise<unknown>): Promise<void> {
+    try {
+      await work;
+    } catch (thrown) {
+      const error = SirsiError.from(thrown);
+      if (error.code === "SHUTTING_DOWN" && this.#closed) return;
+      this.#config.onFault(error, what);
+    }
+  }
+
+  #take(file: string, force: boolean): Promise<TakeOutcome> {
+    return this.#lanes.run(fileLane(file), async () => {
+      let content: ModuleFile | null;
+      try {
+        content = await this.#directory.read(file);
+      } catch (thrown) {
+        return this.#refuse({ file, digest: "", name: "", version: "", sizeBytes: 0, error: SirsiError.from(thrown).toPlain() });
+      }
+      if (content === null) return this.#fileGone(file);
+      const entry = this.#catalog.ofFile(file);
+      const active = entry?.active ?? null;
+      if (!force && entry !== null && active !== null && active.digest === digestOf(content.bytes) && entry.activeSidecar === content.sidecar) {
+        entry.lastError = null;
+        return { kind: "unchanged", module: entry.name, revision: active };
+      }
+      const outcome = await this.#admission.admit(content.bytes, { sidecar: content.sidecar, ungranted: "pending" });
+      return this.#apply(file, content, outcome, force);
+    });
+  }
+
+  /** Within the file's lane. */
+  #apply(file: string, content: ModuleFile, outcome: AdmissionOutcome, force: boolean): Promise<TakeOutcome> {
+    const sizeBytes = content.bytes.length;
+    switch (outcome.kind) {
+      case "admitted":
+        return this.#lanes.run(moduleLane(outcome.revision.manifest.name), () => this.#activate(file, content, outcome.revision, force));
+      case "pending": {
+        const { name, version } = outcome.manifest;
+        return this.#lanes.run(moduleLane(name), () => this.#wait(outcome, { file, digest: outcome.digest, name, version, sizeBytes, error: outcome.error }));
+      }
+      case "rejected": {
+        const name = outcome.name ?? "";
+        const refusal = { file, digest: outcome.digest, name, version: outcome.version ?? "", sizeBytes, error: outcome.error };
+        return this.#lanes.run(moduleLane(name), () => this.#refuse(refusal));
+      }
+    }
+  }
+
+  async #activate(file: string, content: ModuleFile, revision: Revision, force: boolean): Promise<TakeOutcome> {
+    const { name, version } = revision.manifest;
+    const { digest, sizeBytes } = revision;
+    const holder = await this.#holderOf(name, file);
+    if (holder !== null) return this.#shadow(holder, { file, digest, name, version, sizeBytes, error: new SirsiError("MODULE_REJECTED", `module ${name} is provided by ${holder.file} already; remove one of the two files, or give one another name in its manifest`).toPlain() });
+    this.#shadowed.delete(file);
+    const entry = this.#catalog.entries.get(name) ?? new ModuleEntry(name, file);
+    const from = entry.active;
+    if (!force && from?.digest === digest && entry.activeSidecar === content.sidecar && entry.file === file) {
+      entry.lastError = null;
+      return { kind: "unchanged", module: name, revision: from };
+    }
+    await this.#archive.put(digest, content);
+    const record: LedgerRevision = { digest, module: name, version, state: "ACTIVE", reason: "", sizeBytes, installedAt: this.#config.clock.now() };
+    await this.#ledger.putModule({ module: name, activeDigest: digest, retired: false, file }, record);
+    await this.#supersede(entry, digest);
+    entry.record(record);
+    this.#catalog.entries.set(name, entry);
+    this.#shelf.put(revision);
+    Object.assign(entry, { file, retired: false, active: revision, activeSidecar: content.sidecar, lastError: null });
+    await this.#leaveFile(file, name);
+    this.#emit({ kind: "activated", module: name, from, to: revision });
+    await this.#forgetOld(entry);
+    return { kind: "activated", module: name, from, to: revision };
+  }
+
+  /** The module of this name when another file that is still there provides it. */
+  async #holderOf(name: string, file: string): Promise<ModuleEntry | null> {
+    const holder = this.#catalog.entries.get(name);
+    if (holder === undefined || holder.retired || holder.file === file || holder.activeDigest === null) return null;
+    return (await this.#directory.list()).includes(holder.file) ? holder : null;
+  }
+
+  async #supersede(entry: ModuleEntry, but: string): Promise<void> {
+    for (const record of entry.records.filter((other) => other.state === "ACTIVE" && other.digest !== but)) {
+      const superseded: LedgerRevision = { ...record, state: "SUPERSEDED" };
+      await this.#ledger.putRevision(superseded);
+      entry.amend(superseded);
+    }
+  }
+
+  /** The file gives module `now`; whatever it gave before is retired, or forgotten when it never served. */
+  async #leaveFile(file: string, now: string): Promise<void> {
+    for (const former of this.#catalog.entries.values()) {
+      if (former.file === file && former.name !== now && !former.retired) await this.#retire(former);
+    }
+  }
+
+  async #wait(outcome: Extract<AdmissionOutcome, { kind: "pending" }>, refusal: Refusal): Promise<TakeOutcome> {
+    const holder = await this.#holderOf(refusal.name, refusal.file);
+    if (holder !== null) return this.#shadow(holder, refusal);
+    const entry = await this.#note(refusal, "PENDING_APPROVAL");
+    const { digest, missing, manifest, error } = outcome;
+    const event = { kind: "pending", module: entry?.name ?? refusal.name, digest, missing, manifest, error } as const;
+    this.#emit(event);
+    return event;
+  }
+
+  async #refuse(refusal: Refusal): Promise<TakeOutcome> {
+    await this.#note(refusal, "REJECTED");
+    return this.#tellRefusal(refusal);
+  }
+
+  /** Refused because `holder`'s file has the name; tried again when that file is gone (invariant 5). */
+  async #shadow(holder: ModuleEntry, refusal: Refusal): Promise<TakeOutcome> {
+    this.#shadowed.set(refusal.file, holder.name);
+    await this.#note({ ...refusal, name: "" }, "REJECTED");
+    return this.#tellRefusal(refusal);
+  }
+
+  #tellRefusal({ file, digest, name, error }: Refusal): TakeOutcome {
+    const event = { kind: "rejected", module: name, file, digest, error } as const;
+    this.#emit(event);
+    return event;
+  }
+
+  /** Writes down why a file was not taken, with the module it belongs to or, failing that, one named after the file. */
+  async #note(refusal: Refusal, state: "REJECTED" | "PENDING_APPROVAL"): Promise<ModuleEntry | null> {
+    const { file, digest, name, version, sizeBytes, error } = refusal;
+    const named = this.#catalog.entries.get(name);
+    const entry = (named?.file === file || named?.retired === true ? named : null) ?? this.#catalog.ofFile(file) ?? this.#newEntry(name, file);
+    if (entry === null) return null;
+    if (!entry.retired) entry.file = file;
+    entry.lastError = error;
+    if (entry.name !== name || entry.hasServed(digest)) return entry;
+    const record: LedgerRevision = { digest, module: name, version, state, reason: error.message, sizeBytes, installedAt: this.#config.clock.now() };
+    await this.#ledger.putRevision(record);
+    entry.record(record);
+    return entry;
+  }
+
+  #newEntry(name: string, file: string): ModuleEntry | null {
+    const stem = file.slice(0, -MODULE_EXTENSION.length);
+    const free = [name, stem].find((candidate) => MODULE_NAME.test(candidate) && !this.#catalog.entries.has(candidate));
+    if (free === undefined) return null;
+    const entry = new ModuleEntry(free, file);
+    this.#catalog.entries.set(free, entry);
+    return entry;
+  }
+
+  /** Within the file's lane. */
+  async #fileGone(file: string): Promise<TakeOutcome> {
+    this.#shadowed.delete(file);
+    const entry = this.#catalog.ofFile(file);
+    if (entry === null) return { kind: "gone", module: "" };
+    await this.#lanes.run(moduleLane(entry.name), () => this.#retire(entry));
+    return { kind: "gone", module: entry.name };
+  }
+
+  async #retire(entry: ModuleEntry): Promise<void> {
+    if (!entry.records.some((record) => entry.hasServed(record.digest))) {
+      this.#catalog.entries.delete(entry.name);
+      return;
+    }
+    const last = entry.active;
+    await this.#ledger.putModule({ module: entry.name, activeDigest: null, retired: true, file: entry.file }, null);
+    await this.#supersede(entry, "");
+    Object.assign(entry, { retired: true, active: null, activeSidecar: null, lastError: null });
+    this.#emit({ kind: "retired", module: entry.name, last });
+    for (const [file, name] of this.#shadowed) if (name === entry.name) void this.#takeQuietly(file);
+  }
+}
+
+function fileLane(file: string): string {
+  return `file:${file}`;
+}
+
+function moduleLane(name: string): string {
+  return `module:${name}`;
+}
+
+function successful<T extends TakeOutcome>(taken: T): Extract<T, { kind: "activated" | "pending" | "unchanged" }> {
+  if (taken.kind === "rejected") throw SirsiError.revive(taken.error);
+  if (taken.kind === "gone") throw new SirsiError("MODULE_NOT_FOUND", `the file of module ${taken.module} vanished while it was taken; install it again`);
+  return taken as Extract<T, { kind: "activated" | "pending" | "unchanged" }>;
+}

@@ -1,0 +1,87 @@
+/**
+ * The bytes of every revision that an agent may still need, by digest, with the sidecar
+ * they were admitted under. Bytes are held against their digest whenever they are read.
+ */
+import { readFile, rm, access } from "node:fs/promises";
+import { join } from "node:path";
+import { SirsiError } from "../core/errors.ts";
+import { isMissing, removePartial, writeAtomically } from "./atomic-file.ts";
+import { digestOf } from "./inspect.ts";
+import { MODULE_EXTENSION, SIDECAR_EXTENSION, type ModuleFile } from "./module-directory.ts";
+
+export class RevisionArchive {
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** Makes the directory and clears what a crash left half-written. */
+  async open(): Promise<void> {
+    await this.#guard("opened", () => removePartial(this.#directory));
+  }
+
+  async put(digest: string, { bytes, sidecar }: ModuleFile): Promise<void> {
+    await this.#guard("written", async () => {
+      if ((await this.#sidecar(digest)) !== sidecar) {
+        if (sidecar === null) await rm(this.#path(digest, SIDECAR_EXTENSION), { force: true });
+        else await writeAtomically(this.#path(digest, SIDECAR_EXTENSION), Buffer.from(sidecar));
+      }
+      if (!(await this.has(digest))) await writeAtomically(this.#path(digest, MODULE_EXTENSION), bytes);
+    });
+  }
+
+  async has(digest: string): Promise<boolean> {
+    return access(this.#path(digest, MODULE_EXTENSION)).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** Null when it was never kept, or forgotten. STORE_CORRUPT when the bytes are not the digest's. */
+  async get(digest: string): Promise<ModuleFile | null> {
+    return this.#guard("read", async () => {
+      const bytes = await readOrNull(this.#path(digest, MODULE_EXTENSION));
+      if (bytes === null) return null;
+      if (digestOf(bytes) !== digest) {
+        throw new SirsiError("STORE_CORRUPT", `the kept bytes of revision ${digest.slice(0, 12)} are not what they were; install the module again, or restore the data directory from a backup`);
+      }
+      return { bytes: new Uint8Array(bytes), sidecar: await this.#sidecar(digest) };
+    });
+  }
+
+  async remove(digest: string): Promise<void> {
+    await this.#guard("removed", async () => {
+      await rm(this.#path(digest, MODULE_EXTENSION), { force: true });
+      await rm(this.#path(digest, SIDECAR_EXTENSION), { force: true });
+    });
+  }
+
+  #path(digest: string, extension: string): string {
+    return join(this.#directory, digest + extension);
+  }
+
+  async #sidecar(digest: string): Promise<string | null> {
+    const text = await readOrNull(this.#path(digest, SIDECAR_EXTENSION));
+    return text?.toString("utf8") ?? null;
+  }
+
+  async #guard<T>(what: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (thrown) {
+      if (thrown instanceof SirsiError) throw thrown;
+      const reason = thrown instanceof Error ? thrown.message : String(thrown);
+      throw new SirsiError("STORE_UNAVAILABLE", `kept revisions cannot be ${what} (${reason}); check the data directory and the disk`, { cause: thrown });
+    }
+  }
+}
+
+async function readOrNull(path: string): Promise<Buffer | null> {
+  try {
+    return await readFile(path);
+  } catch (thrown) {
+    if (isMissing(thrown)) return null;
+    throw thrown;
+  }
+}
