@@ -6,9 +6,8 @@ import type { Revision } from "../module/revision.ts";
 import type { AgentCommit, AgentCounters, AgentRecord, CheckpointRecord, StoredAgent } from "../store/store.ts";
 import { SirsiError } from "../core/errors.ts";
 import { type Conversation, exchangeBody } from "./conversation.ts";
-import type { DoneWork } from "./run-work.ts";
+import type { Completed } from "./run-work.ts";
 import type { Surroundings } from "./surroundings.ts";
-import type { Work } from "./work.ts";
 
 const ZERO: AgentCounters = { messagesProcessed: 0, operationsCompleted: 0, errorsEncountered: 0, responseTimeTotalMs: 0, lastActivityAt: 0 };
 
@@ -41,20 +40,19 @@ export class AgentLedger {
   }
 
   /** Records a step that ended well. Null when nothing has to reach the store first. */
-  record(revision: Revision, conversation: Conversation, work: Work, end: DoneWork, contentHash: string, tookMs: number): Promise<void> | null {
-    const now = this.#around.clock.now();
-    this.#count(work, end, tookMs, now);
+  record(revision: Revision, conversation: Conversation, { work, call, result, answer, end }: Completed, contentHash: string, tookMs: number, now: number): Promise<void> | null {
+    this.#count(work.kind === "message", answer.refusal !== null, tookMs, now);
     const sequence = conversation.sequence + 1;
     if (end.checkpoint === null) {
-      if (work.kind === "message" && end.exchange !== null) {
+      if (work.kind === "message") {
         conversation.sequence = sequence;
-        conversation.settleKept(work.delivery.message, end.exchange, now);
+        conversation.settleKept(work.delivery.message.messageId, call, result, now);
       }
       return null;
     }
     const exchange =
-      work.kind === "message" && end.exchange !== null
-        ? { sequence, messageId: work.delivery.message.messageId, messageHash: contentHash, body: exchangeBody(sequence, work.delivery.message, end.exchange, now) }
+      work.kind === "message" && answer.exchange !== null
+        ? { sequence, messageId: work.delivery.message.messageId, messageHash: contentHash, body: exchangeBody(sequence, work.delivery.message, answer.exchange, now) }
         : null;
     const written = this.#write({ agent: null, checkpoint: checkpointOf(revision, end.checkpoint), exchange });
     if (exchange === null) return written;
@@ -63,14 +61,13 @@ export class AgentLedger {
     });
   }
 
-  #count(work: Work, end: DoneWork, tookMs: number, now: number): void {
+  #count(message: boolean, refused: boolean, tookMs: number, now: number): void {
     const before = this.#counters;
-    const message = work.kind === "message" ? 1 : 0;
     this.#counters = {
-      messagesProcessed: before.messagesProcessed + message,
+      messagesProcessed: before.messagesProcessed + (message ? 1 : 0),
       operationsCompleted: before.operationsCompleted + 1,
-      errorsEncountered: before.errorsEncountered + (end.refusal === null ? 0 : 1),
-      responseTimeTotalMs: before.responseTimeTotalMs + (message === 1 ? tookMs : 0),
+      errorsEncountered: before.errorsEncountered + (refused ? 1 : 0),
+      responseTimeTotalMs: before.responseTimeTotalMs + (message ? tookMs : 0),
       lastActivityAt: now,
     };
   }

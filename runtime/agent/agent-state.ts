@@ -41,23 +41,30 @@ function moved(phase: AgentPhase): Transition {
   return { phase, ignored: false };
 }
 
+// Every message goes through these two: made once.
+const TO_READY = moved({ kind: "ready" });
+const TO_BUSY = moved({ kind: "busy" });
+
+function ignored(phase: AgentPhase): Transition {
+  return { phase, ignored: true };
+}
+
 export function transition(phase: AgentPhase, event: AgentPhaseEvent): Transition {
-  const ignored: Transition = { phase, ignored: true };
-  if (phase.kind === "terminated") return ignored;
+  if (phase.kind === "terminated") return ignored(phase);
   switch (event.kind) {
     case "stopped":
       return moved({ kind: "terminated", reason: event.reason });
     case "opened":
-      return phase.kind === "initializing" ? moved({ kind: "ready" }) : ignored;
+      return phase.kind === "initializing" ? TO_READY : ignored(phase);
     case "step_begins":
-      return phase.kind === "ready" ? moved({ kind: "busy" }) : ignored;
+      return phase.kind === "ready" ? TO_BUSY : ignored(phase);
     case "step_ended":
-      return phase.kind === "busy" ? moved({ kind: "ready" }) : ignored;
+      return phase.kind === "busy" ? TO_READY : ignored(phase);
     case "faulted":
-      if (phase.kind === "quarantined") return ignored;
+      if (phase.kind === "quarantined") return ignored(phase);
       return moved(event.giveUp ? { kind: "quarantined", reason: event.reason } : { kind: "restarting", reason: event.reason });
     case "restarted":
-      return phase.kind === "restarting" ? moved({ kind: "ready" }) : ignored;
+      return phase.kind === "restarting" ? TO_READY : ignored(phase);
   }
 }
 

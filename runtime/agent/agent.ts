@@ -18,19 +18,20 @@ import { Deferred } from "../core/deferred.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { Revision } from "../module/revision.ts";
 import { LatencyHistogram } from "../observe/index.ts";
-import type { InstanceHandle } from "../sandbox/index.ts";
 import type { AgentRecord, StoredAgent } from "../store/store.ts";
 import { type AgentPhase, type AgentPhaseEvent, phaseReason, publicState, transition } from "./agent-state.ts";
 import type { AgentChanges, AgentView, Delivery, HostEvent, Reply } from "./agents.ts";
 import { AgentLedger } from "./agent-ledger.ts";
 import { answerRepeat } from "./repeat.ts";
 import { Conversation, messageHash } from "./conversation.ts";
-import { NO_SIGNAL, openFresh, openFrom, type OpenedLife, type StepOptions, stepOn } from "./life.ts";
+import { InstanceSlot } from "./instance-slot.ts";
+import { NO_SIGNAL, openFresh, openFrom, type OpenedLife, type StepOptions } from "./life.ts";
+import type { Effect } from "./effects.ts";
 import { Mailbox } from "./mailbox.ts";
 import { decideRestart } from "./restart-policy.ts";
-import { isGuestFault, type StepEnd } from "./step.ts";
-import { type DoneWork, runWork, type WorkEnd } from "./run-work.ts";
-import type { Surroundings } from "./surroundings.ts";
+import { answerWaits, beginStep, firstEnd, isGuestFault, type StepRun } from "./step.ts";
+import { answerOf, callOf, collectEffects, type Completed, release, stepIdOf } from "./run-work.ts";
+import type { ModuleCells, Surroundings } from "./surroundings.ts";
 import { type SwapOutcome, swapLife } from "./swap.ts";
 import { rankOf, type Work } from "./work.ts";
 
@@ -54,13 +55,12 @@ export class Agent {
   #revision: Revision;
   #phase: AgentPhase = { kind: "initializing" };
   #mailbox: Mailbox<Work>;
-  #handle: InstanceHandle | null = null;
-  #opening: Promise<InstanceHandle> | null = null;
-  #memoryBytes = 0;
+  readonly #slot = new InstanceSlot(() => this.#openNow());
   #current: Work | null = null;
   #swaps: PendingSwap[] = [];
   #faults: readonly number[] = [];
   #restarts = 0;
+  #cells: ModuleCells;
   #restartTimer: Timer | null = null;
   #lastFault = "";
   #idleWaiters: (() => void)[] = [];
@@ -74,6 +74,7 @@ export class Agent {
     this.#mailbox = new Mailbox(revision.limits.mailboxDepth);
     this.conversation = new Conversation(around.exchangesKept, stored?.exchangeSequence ?? 0);
     this.ledger = new AgentLedger(around, record.agentId, stored);
+    this.#cells = around.cells(record.module);
     around.revisions.retain(revision.digest);
   }
 
@@ -89,16 +90,9 @@ export class Agent {
     return this.#phase;
   }
 
+  /** Every level but `none` commits after each step, which is more than `interval` asks for. */
   get durable(): boolean {
     return this.#revision.manifest.durability !== "none";
-  }
-
-  get mailboxDepth(): number {
-    return this.#mailbox.size;
-  }
-
-  get memoryBytes(): number {
-    return this.#handle?.alive === true ? this.#memoryBytes : 0;
   }
 
   view(): AgentView {
@@ -113,7 +107,7 @@ export class Agent {
       mailboxDepth: this.#mailbox.size,
       activeOperations: this.#current === null ? 0 : 1,
       health: phase === "initializing" ? "unknown" : troubled,
-      memoryBytes: this.memoryBytes,
+      memoryBytes: this.#slot.memoryBytes,
       latency,
       restarts: this.#restarts,
       idle: this.#current === null && this.around.clock.now() - counters.lastActivityAt >= this.around.idleAfterMs,
@@ -135,11 +129,11 @@ export class Agent {
   /** Brings up a new agent: instance, init, first commit. Throws what went wrong; the agent is not there then. */
   async begin(deadline: number): Promise<void> {
     const life = await openFresh(this.around, this.#revision, this.#record, this.#stepOptions(deadline, "init", NO_SIGNAL));
-    this.#adopt(life);
+    this.#slot.adopt(life);
     try {
       await this.ledger.create({ ...this.#record, state: "READY" }, this.#revision, this.durable ? life.checkpoint : null);
     } catch (thrown) {
-      this.#dropInstance();
+      this.#slot.drop();
       throw thrown;
     }
     this.#move({ kind: "opened" });
@@ -210,26 +204,23 @@ export class Agent {
     if (this.#phase.kind !== "ready") return;
     const swap = this.#swaps.shift();
     if (swap !== undefined) {
-      this.#move({ kind: "step_begins" });
-      void this.#swap(swap).finally(() => this.#stepEnded());
+      this.#move(STEP_BEGINS);
+      void this.#swap(swap).finally(() => {
+        this.#move(STEP_ENDED);
+        this.#pump();
+      });
       return;
     }
     for (;;) {
       const work = this.#mailbox.take();
       if (work === undefined) break;
       if (this.#tooLate(work)) continue;
-      this.#move({ kind: "step_begins" });
+      this.#move(STEP_BEGINS);
       this.#current = work;
-      void this.#run(work).finally(() => this.#stepEnded());
+      void this.#run(work);
       return;
     }
     for (const waiter of this.#idleWaiters.splice(0)) waiter();
-  }
-
-  #stepEnded(): void {
-    this.#current = null;
-    this.#move({ kind: "step_ended" });
-    this.#pump();
   }
 
   /** Its caller is gone or its time has passed while it waited: it never begins. */
@@ -247,97 +238,103 @@ export class Agent {
   #fail(work: Work, error: SirsiError): void {
     if (work.kind === "message") {
       this.conversation.forget(work.delivery.message.messageId);
-      this.around.metrics.histogram("sirsi_message_seconds", this.#record.module, "error").observe((this.around.clock.monotonic() - work.queuedAt) / 1000);
+      this.#cells.messageError.observe((this.around.clock.monotonic() - work.queuedAt) / 1000);
     }
     work.reply.reject(error);
   }
 
+  /** One step, from the head of the mailbox to its settled reply. Never rejects. */
   async #run(work: Work): Promise<void> {
     try {
-      const end = await this.#runOnce(work);
-      if (this.#current !== work) return; // stopped meanwhile: already settled
-      if (end.kind === "failed") {
-        this.#failed(end.error, end.guestFault);
-        this.#fail(work, end.error);
-        return;
+      const completed = await this.#runOnce(work);
+      if (this.#current === work) {
+        const written = this.#write(completed);
+        if (written !== null) await written;
+        if (this.#current === work) this.#settle(completed);
       }
-      await this.#commit(work, end);
     } catch (thrown) {
-      const error = SirsiError.from(thrown);
-      if (error.code === "INTERNAL") this.around.log.error({ agentId: this.id, err: thrown }, "a step failed for a fault of the host");
-      this.#failed(error, isGuestFault(error));
-      this.#fail(work, error);
+      if (this.#current === work) this.#stepFailed(work, SirsiError.from(thrown));
     }
+    this.#current = null;
+    this.#move(STEP_ENDED);
+    this.#pump();
   }
 
-  /** Runs the step, and again when a shard died under it before it had done anything that shows. */
-  async #runOnce(work: Work): Promise<Exclude<WorkEnd, { kind: "repeatable" }>> {
-    const started = this.around.clock.monotonic();
+  #stepFailed(work: Work, error: SirsiError): void {
+    if (error.code === "INTERNAL") this.around.log.error({ agentId: this.id, err: error.details.cause ?? error }, "a step failed for a fault of the host");
+    this.#failed(error);
+    this.#fail(work, error);
+  }
+
+  /** Runs the step, and again when a shard died under it before it had done anything that shows. Throws what ended it. */
+  async #runOnce(work: Work): Promise<Completed> {
+    const { around } = this;
+    const call = callOf(work);
+    const started = around.clock.monotonic();
     for (let attempt = 1; ; attempt++) {
-      const handle = this.#handle?.alive === true ? this.#handle : await this.#open();
-      const step = (call: Uint8Array, options: StepOptions): Promise<StepEnd> => stepOn(this.around, handle, this.#revision, this.#record, call, options);
-      const end = await runWork(work, this.around.clock, this.durable, step);
-      if (end.kind !== "repeatable") {
-        this.around.metrics.histogram("sirsi_step_seconds", this.#record.module).observe((this.around.clock.monotonic() - started) / 1000);
-        return end;
+      const effects: Effect[] = [];
+      const run: StepRun = {
+        clock: around.clock,
+        handle: this.#slot.live ?? (await this.#slot.open()),
+        call,
+        fuel: this.#revision.limits.fuelPerStep,
+        checkpoint: this.durable,
+        capabilities: around.capabilities,
+        onEmits: (emits) => collectEffects(work, emits, effects),
+        asker: {
+          agentId: this.id,
+          sessionId: this.sessionId,
+          grants: this.#revision.grants,
+          deadline: work.deadline,
+          signal: work.signal ?? NO_SIGNAL,
+          idempotencyKey: stepIdOf(work),
+          traceparent: work.kind === "message" ? work.delivery.traceparent : "",
+        },
+      };
+      const outcome = await beginStep(run);
+      const end = outcome.kind === "waiting" ? await answerWaits(run, outcome) : firstEnd(outcome);
+      if (end.kind === "done") {
+        const now = around.clock.now();
+        this.#cells.stepSeconds.observe((around.clock.monotonic() - started) / 1000);
+        if (end.emits.length > 0) collectEffects(work, end.emits, effects);
+        // The batch that the bytes lie in is shared; this copy may be kept.
+        const result = end.result.slice();
+        return { work, call, result, answer: answerOf(work, result, now), effects, end };
       }
-      if (attempt === STARTS_PER_STEP) return { kind: "failed", error: end.error, guestFault: false };
-      this.#dropInstance();
+      if (end.kind === "failed" || attempt === STARTS_PER_STEP) throw end.error;
+      this.#slot.drop();
     }
   }
 
-  async #commit(work: Work, end: DoneWork): Promise<void> {
-    const { clock, metrics } = this.around;
-    this.#memoryBytes = end.memoryBytes;
-    metrics.counter("sirsi_fuel_total", this.#record.module).inc(end.fuelUsed);
-    const tookMs = clock.monotonic() - work.queuedAt;
+  /** A2: what this returns is waited for before anything shows. */
+  #write(completed: Completed): Promise<void> | null {
+    const { work, end } = completed;
+    this.#slot.memoryBytes = end.memoryBytes;
+    this.#cells.fuel.inc(end.fuelUsed);
+    const tookMs = this.around.clock.monotonic() - work.queuedAt;
     const contentHash = work.kind === "message" && this.durable ? messageHash(work.delivery.message) : "";
-    const written = this.ledger.record(this.#revision, this.conversation, work, end, contentHash, tookMs);
-    if (written !== null) {
-      try {
-        await written;
-      } catch (thrown) {
-        // The store may or may not have it: what it has is the truth from here on.
-        this.#dropInstance();
-        throw thrown;
-      }
-      if (this.#current !== work) return;
-    }
+    const written = this.ledger.record(this.#revision, this.conversation, completed, contentHash, tookMs, this.around.clock.now());
+    if (written === null || work.kind !== "message") return written;
+    return written.then(() => this.conversation.settleStored(work.delivery.message.messageId, contentHash));
+  }
+
+  #settle({ work, answer, effects }: Completed): void {
+    const tookMs = this.around.clock.monotonic() - work.queuedAt;
     if (work.kind === "message") {
       this.latency.record(tookMs);
-      metrics.histogram("sirsi_message_seconds", this.#record.module, end.refusal === null ? "ok" : "refused").observe(tookMs / 1000);
-      if (this.durable) this.conversation.settleStored(work.delivery.message.messageId, contentHash);
+      (answer.refusal === null ? this.#cells.messageOk : this.#cells.messageRefused).observe(tookMs / 1000);
     }
-    end.release(this.around, this.#record);
-    end.settle(tookMs);
+    release(work, answer, effects, this.around, this.#record);
+    answer.settle(tookMs);
   }
 
   // --- the instance --------------------------------------------------------------
 
-  async #open(): Promise<InstanceHandle> {
-    this.#opening ??= this.#openNow().finally(() => {
-      this.#opening = null;
-    });
-    return await this.#opening;
-  }
-
-  async #openNow(): Promise<InstanceHandle> {
-    this.#dropInstance();
+  async #openNow(): Promise<OpenedLife> {
     const checkpoint = this.durable ? await this.ledger.recall() : null;
+    if (checkpoint !== null) return await openFrom(this.around, this.#revision, this.#record, checkpoint);
     const deadline = this.around.clock.monotonic() + this.#revision.limits.stepTimeoutMs;
-    const life = checkpoint === null ? await openFresh(this.around, this.#revision, this.#record, this.#stepOptions(deadline, "init", NO_SIGNAL)) : await openFrom(this.around, this.#revision, this.#record, checkpoint);
-    this.#adopt(life);
-    return life.handle;
-  }
-
-  #adopt(life: OpenedLife): void {
-    this.#handle = life.handle;
-    this.#memoryBytes = life.memoryBytes;
-  }
-
-  #dropInstance(): void {
-    this.#handle?.close();
-    this.#handle = null;
+    return await openFresh(this.around, this.#revision, this.#record, this.#stepOptions(deadline, "init", NO_SIGNAL));
   }
 
   #stepOptions(deadline: number, stepId: string, signal: AbortSignal): StepOptions {
@@ -346,11 +343,11 @@ export class Agent {
 
   // --- failure -------------------------------------------------------------------
 
-  #failed(error: SirsiError, guestFault: boolean): void {
-    this.#dropInstance();
+  #failed(error: SirsiError): void {
+    this.#slot.drop();
     this.ledger.countError(this.around.clock.now());
     this.#publish("ERROR_OCCURRED", { reason: error.code, message: error.message });
-    if (!guestFault || this.#phase.kind === "terminated") return;
+    if (!isGuestFault(error) || this.#phase.kind === "terminated") return;
     this.#lastFault = error.message;
     this.around.metrics.counter("sirsi_guest_faults_total", this.#record.module, error.code.toLowerCase()).inc();
     this.around.log.warn({ agentId: this.id, sessionId: this.sessionId, module: this.#record.module, code: error.code, err: error.message }, "an agent failed and goes back to its last commit");
@@ -415,23 +412,23 @@ export class Agent {
         record: this.#record,
         from,
         to,
-        openOld: () => (this.#handle?.alive === true ? Promise.resolve(this.#handle) : this.#open()),
+        openOld: () => this.#slot.open(),
         commit: (record, checkpoint) => this.ledger.commitSwap(record, to, checkpoint),
       });
       if (outcome.kind === "moved") {
-        this.#dropInstance();
+        this.#slot.drop();
         this.#record = outcome.record;
         this.#revision = to;
-        this.#adopt(outcome.life);
+        this.#slot.adopt(outcome.life);
         this.around.revisions.retain(to.digest);
         this.around.revisions.release(from.digest);
         this.#publish("AGENT_SWAPPED", { from: from.digest, to: to.digest, version: to.manifest.version });
       } else if (outcome.spoiled) {
-        this.#dropInstance();
+        this.#slot.drop();
       }
       done.resolve(outcome);
     } catch (thrown) {
-      this.#dropInstance();
+      this.#slot.drop();
       done.resolve({ kind: "failed", reason: SirsiError.from(thrown).message });
     }
   }
@@ -460,7 +457,7 @@ export class Agent {
     this.#restartTimer?.cancel();
     for (const waiter of this.#idleWaiters.splice(0)) waiter();
     if (current !== null) await this.#grace(current, refusal);
-    this.#dropInstance();
+    this.#slot.drop();
     this.around.revisions.release(this.#revision.digest);
     await this.around.store.putAgent(this.#stateOf({ ...this.#record, updatedAt: this.around.clock.now() }));
     this.#publish("AGENT_STOPPED", { reason, module: this.#record.module });
@@ -488,9 +485,11 @@ export class Agent {
     for (const work of [...(current === null ? [] : [current]), ...this.#mailbox.remove(() => true)]) this.#fail(work, refusal);
     for (const swap of this.#swaps.splice(0)) swap.done.resolve({ kind: "kept", reason: refusal.message });
     for (const waiter of this.#idleWaiters.splice(0)) waiter();
-    this.#dropInstance();
+    this.#slot.drop();
   }
 }
 
 const NO_LATENCY = { p50Ms: 0, p99Ms: 0, maxMs: 0 } as const;
+const STEP_BEGINS: AgentPhaseEvent = { kind: "step_begins" };
+const STEP_ENDED: AgentPhaseEvent = { kind: "step_ended" };
 const ORDINARY: ReadonlySet<string> = new Set(["READY", "BUSY"]);

@@ -3,23 +3,28 @@
  * memory of message ids (D2). A message id takes effect at most once while its
  * exchange is kept; a repeat gets the recorded reply or the recorded refusal.
  *
- * A durable agent's exchanges lie in the store and only their hashes here; those of
- * an agent without durability live here alone.
+ * A durable agent's exchanges lie in the store and only their hashes here. Those of
+ * an agent without durability live here alone, as the bytes that went to the guest
+ * and came back: a hundred of them are kept per agent, and objects would weigh ten times as much.
  */
 import { hash } from "node:crypto";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Exchange, ExchangeSchema, type Message, MessageSchema, type Suggestion } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
-import type { SirsiError } from "../core/errors.ts";
+import { decodeGuestResult, decodeMessageCall } from "../contract/guest-codec.ts";
+import { SirsiError } from "../core/errors.ts";
 import type { Reply } from "./agents.ts";
+import { readMessageEnd } from "./message-end.ts";
 
 /** An exchange as it ended. */
 export type ExchangeEnd = { readonly kind: "reply"; readonly response: Message; readonly suggestions: readonly Suggestion[] } | { readonly kind: "refusal"; readonly error: SirsiError };
 
-interface KeptExchange {
+export interface KeptExchange {
+  readonly kind: "kept";
   readonly sequence: number;
-  readonly message: Message;
-  readonly end: ExchangeEnd;
+  /** The GuestCall and the GuestResult, as they were. */
+  readonly call: Uint8Array;
+  readonly result: Uint8Array;
   readonly completedAt: number;
 }
 
@@ -27,7 +32,7 @@ export type KnownMessage =
   /** Its step has not ended: whoever asks again waits for the same reply. */
   | { readonly kind: "running"; readonly message: Message; readonly reply: Promise<Reply> }
   | { readonly kind: "stored"; readonly messageHash: string }
-  | { readonly kind: "kept"; readonly exchange: KeptExchange };
+  | KeptExchange;
 
 /** The identity of a message's content; the time it claims is not part of it, so a client may stamp a repeat anew. */
 export function messageHash(message: Message): string {
@@ -35,12 +40,20 @@ export function messageHash(message: Message): string {
   return hash("sha256", toBinary(MessageSchema, rest), "hex");
 }
 
+export function openKept(kept: KeptExchange): { readonly message: Message; readonly end: ExchangeEnd } {
+  const message = decodeMessageCall(kept.call);
+  return { message, end: readMessageEnd(message.messageId, decodeGuestResult(kept.result), kept.completedAt) };
+}
+
 /** Attachments of a request larger than this are left out of the kept exchange; their names and sizes stay. */
 const KEPT_ATTACHMENT_BYTES = 64 * 1024;
+/** Kept exchanges of an agent without durability give way, oldest first, beyond this many bytes. */
+const KEPT_BYTES_MAX = 1024 * 1024;
 
 export class Conversation {
   readonly #capacity: number;
   readonly #known = new Map<string, KnownMessage>();
+  #keptBytes = 0;
   /** Whether every id of a kept exchange is in `#known`; false after a restart, until the store has been asked. */
   complete: boolean;
   sequence: number;
@@ -68,29 +81,32 @@ export class Conversation {
     this.#settle(messageId, { kind: "stored", messageHash: contentHash });
   }
 
-  settleKept(message: Message, end: ExchangeEnd, completedAt: number): void {
-    this.#settle(message.messageId, { kind: "kept", exchange: { sequence: this.sequence, message, end, completedAt } });
+  settleKept(messageId: string, call: Uint8Array, result: Uint8Array, completedAt: number): void {
+    this.#keptBytes += call.length + result.length;
+    this.#settle(messageId, { kind: "kept", sequence: this.sequence, call, result, completedAt });
   }
 
   #settle(messageId: string, known: KnownMessage): void {
     // Set anew, so that the map's order is the order of ends.
     this.#known.delete(messageId);
     this.#known.set(messageId, known);
-    if (this.#known.size <= this.#capacity) return;
+    if (this.#known.size <= this.#capacity && this.#keptBytes <= KEPT_BYTES_MAX) return;
     for (const [id, entry] of this.#known) {
-      if (this.#known.size <= this.#capacity) break;
-      if (entry.kind !== "running") this.#known.delete(id);
+      if ((this.#known.size <= this.#capacity && this.#keptBytes <= KEPT_BYTES_MAX) || id === messageId) break;
+      if (entry.kind === "running") continue;
+      if (entry.kind === "kept") this.#keptBytes -= entry.call.length + entry.result.length;
+      this.#known.delete(id);
     }
   }
 
   /** Kept exchanges below a sequence, newest first, as they are stored. */
   list(beforeSequence: number, limit: number): { readonly sequence: number; readonly body: Uint8Array }[] {
-    const kept: KeptExchange[] = [];
-    for (const known of this.#known.values()) {
-      if (known.kind === "kept" && known.exchange.sequence < beforeSequence) kept.push(known.exchange);
-    }
+    const kept = [...this.#known.values()].filter((known): known is KeptExchange => known.kind === "kept" && known.sequence < beforeSequence);
     kept.sort((a, b) => b.sequence - a.sequence);
-    return kept.slice(0, limit).map(({ sequence, message, end, completedAt }) => ({ sequence, body: exchangeBody(sequence, message, end, completedAt) }));
+    return kept.slice(0, limit).map((exchange) => {
+      const { message, end } = openKept(exchange);
+      return { sequence: exchange.sequence, body: exchangeBody(exchange.sequence, message, end, exchange.completedAt) };
+    });
   }
 }
 
@@ -105,10 +121,9 @@ export function exchangeBody(sequence: number, message: Message, end: ExchangeEn
     exchange.response = end.response;
     exchange.suggestions = [...end.suggestions];
   } else {
-    exchange.errorReason = end.error.code;
-    exchange.errorMessage = end.error.message;
     const guestCode = end.error.details.metadata?.["guest_code"];
-    if (guestCode !== undefined) exchange.errorReason = `${end.error.code}:${guestCode}`;
+    exchange.errorReason = guestCode === undefined ? end.error.code : `${end.error.code}:${guestCode}`;
+    exchange.errorMessage = end.error.message;
   }
   return toBinary(ExchangeSchema, exchange);
 }

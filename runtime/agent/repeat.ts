@@ -1,6 +1,6 @@
 /** What a message whose id is known, or may be, gets (D2). */
 import type { Delivery, Reply } from "./agents.ts";
-import { type Conversation, type KnownMessage, messageHash } from "./conversation.ts";
+import { type Conversation, type KnownMessage, messageHash, openKept } from "./conversation.ts";
 import { readExchangeEnd, replay, requireSameMessage } from "./replay.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -16,9 +16,11 @@ export async function answerRepeat(agent: Repeated, delivery: Delivery, known: K
     case "running":
       requireSameMessage(message, messageHash(known.message));
       return { ...(await known.reply), replayed: true };
-    case "kept":
-      requireSameMessage(message, messageHash(known.exchange.message));
-      return replay(message.messageId, known.exchange.end);
+    case "kept": {
+      const kept = openKept(known);
+      requireSameMessage(message, messageHash(kept.message));
+      return replay(message.messageId, kept.end);
+    }
     case "stored":
       requireSameMessage(message, known.messageHash);
       break;

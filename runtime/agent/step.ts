@@ -10,20 +10,21 @@ import type { Clock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import { type InstanceHandle, lostError, type ShardStepOutcome } from "../sandbox/index.ts";
 
+export interface DoneStep {
+  readonly kind: "done";
+  readonly result: Uint8Array;
+  /** What the step emitted since it last waited. */
+  readonly emits: readonly Uint8Array[];
+  readonly checkpoint: Uint8Array | null;
+  readonly fuelUsed: number;
+  readonly memoryBytes: number;
+}
+
 export type StepEnd =
-  | {
-      readonly kind: "done";
-      readonly result: Uint8Array;
-      /** Everything the step emitted, in order, previews left out. */
-      readonly emits: readonly Uint8Array[];
-      readonly checkpoint: Uint8Array | null;
-      readonly fuelUsed: number;
-      readonly memoryBytes: number;
-    }
+  | DoneStep
   /** The shard ended under it before it had waited: it can be run again from the last commit. */
   | { readonly kind: "repeatable"; readonly error: SirsiError }
-  /** `guestFault`: the guest's own doing, which the restart policy counts. */
-  | { readonly kind: "failed"; readonly error: SirsiError; readonly guestFault: boolean; readonly fuelUsed: number };
+  | { readonly kind: "failed"; readonly error: SirsiError };
 
 export interface StepRun {
   readonly clock: Clock;
@@ -33,8 +34,8 @@ export interface StepRun {
   readonly checkpoint: boolean;
   readonly asker: Asker;
   readonly capabilities: Capabilities;
-  /** What the guest emitted so far, as it waits: previews are let out here. Returns those to keep. */
-  readonly onEmits: (emits: readonly Uint8Array[]) => readonly Uint8Array[];
+  /** What the guest emitted before a wait. The bytes are the callee's to copy. */
+  readonly onEmits: (emits: readonly Uint8Array[]) => void;
 }
 
 /** Time a guest still gets to take the answer "your deadline has passed" and end in order. */
@@ -43,45 +44,57 @@ const LAST_WORDS_MS = 100;
 /** Ends that say nothing about the guest's code. */
 const INNOCENT: ReadonlySet<string> = new Set(["DEADLINE_EXCEEDED", "CANCELLED", "SHARD_LOST", "OVERLOADED", "SHUTTING_DOWN", "STORE_UNAVAILABLE"]);
 
+/** The guest's own doing, which the restart policy counts. */
 export function isGuestFault(error: SirsiError): boolean {
   return !INNOCENT.has(error.code);
 }
 
 export async function driveStep(run: StepRun): Promise<StepEnd> {
+  const outcome = await beginStep(run);
+  return outcome.kind === "waiting" ? await answerWaits(run, outcome) : firstEnd(outcome);
+}
+
+/** The first leg alone, for a caller that spares itself the rest when the guest does not wait. */
+export function beginStep(run: StepRun): Promise<ShardStepOutcome> {
   const timeoutMs = Math.max(1, run.asker.deadline - run.clock.monotonic());
-  let outcome = await run.handle.step(run.call, { timeoutMs, fuel: run.fuel, checkpoint: run.checkpoint });
+  return run.handle.step(run.call, { timeoutMs, fuel: run.fuel, checkpoint: run.checkpoint });
+}
+
+type Waiting = Extract<ShardStepOutcome, { kind: "waiting" }>;
+type Ended = Exclude<ShardStepOutcome, Waiting>;
+
+/** The end of a step that never waited. */
+export function firstEnd(outcome: Ended): StepEnd {
   if (outcome.kind === "lost" && !outcome.culprit) return { kind: "repeatable", error: lostError(outcome) };
-  const kept: Uint8Array[] = [];
-  let waits = 0;
-  while (outcome.kind === "waiting") {
-    // The frames of one batch share a buffer: what outlives this turn is copied.
-    kept.push(...run.onEmits(outcome.emits).map((emit) => emit.slice()));
-    const asker = { ...run.asker, idempotencyKey: `${run.asker.idempotencyKey}.${++waits}` };
+  return endOf(outcome);
+}
+
+/** Answers the guest's requests until the step ends. */
+export async function answerWaits(run: StepRun, first: Waiting): Promise<StepEnd> {
+  let outcome: ShardStepOutcome = first;
+  for (let waits = 1; outcome.kind === "waiting"; waits++) {
+    run.onEmits(outcome.emits);
+    const asker = { ...run.asker, idempotencyKey: `${run.asker.idempotencyKey}.${waits}` };
     const response = await run.capabilities.perform(outcome.request, asker);
     if (run.asker.signal.aborted) return givenUp(run);
     const left = Math.max(LAST_WORDS_MS, run.asker.deadline - run.clock.monotonic());
     outcome = await run.handle.resume(response, left);
   }
-  return ended(outcome, kept, run);
+  return endOf(outcome);
 }
 
-function ended(outcome: Exclude<ShardStepOutcome, { kind: "waiting" }>, kept: Uint8Array[], run: StepRun): StepEnd {
+function endOf(outcome: Ended): StepEnd {
   switch (outcome.kind) {
-    case "done": {
-      const last = run.onEmits(outcome.emits);
-      return kept.length === 0 ? { ...outcome, emits: last } : { ...outcome, emits: [...kept, ...last] };
-    }
-    case "failed": {
-      const error = SirsiError.revive(outcome.error);
-      return { kind: "failed", error, guestFault: isGuestFault(error), fuelUsed: outcome.fuelUsed };
-    }
+    case "done":
+      return outcome;
+    case "failed":
+      return { kind: "failed", error: SirsiError.revive(outcome.error) };
     case "lost":
-      return { kind: "failed", error: lostError(outcome), guestFault: outcome.culprit, fuelUsed: 0 };
+      return { kind: "failed", error: lostError(outcome) };
   }
 }
 
 function givenUp(run: StepRun): StepEnd {
   run.handle.close();
-  const error = new SirsiError("CANCELLED", "the step was given up while it waited; it had no effect");
-  return { kind: "failed", error, guestFault: false, fuelUsed: 0 };
+  return { kind: "failed", error: new SirsiError("CANCELLED", "the step was given up while it waited; it had no effect") };
 }

@@ -2,7 +2,7 @@
 import type { Capabilities } from "../capability/index.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Revision } from "../module/revision.ts";
-import type { Logger, Metrics } from "../observe/index.ts";
+import type { CounterCell, HistogramCell, Logger, Metrics } from "../observe/index.ts";
 import type { ShardPool } from "../sandbox/index.ts";
 import type { Store } from "../store/store.ts";
 import type { PublishEvent } from "./agents.ts";
@@ -22,6 +22,34 @@ export interface RevisionSource {
 
 export type AgentStore = Pick<Store, "putAgent" | "getAgent" | "getCheckpoint" | "commit" | "listExchanges" | "findExchange" | "listLiveAgents">;
 
+export interface ModuleCells {
+  readonly stepSeconds: HistogramCell;
+  readonly messageOk: HistogramCell;
+  readonly messageRefused: HistogramCell;
+  readonly messageError: HistogramCell;
+  readonly fuel: CounterCell;
+}
+
+/** `Surroundings.cells` for a set of metrics. */
+export function moduleCells(metrics: Metrics): (module: string) => ModuleCells {
+  const known = new Map<string, ModuleCells>();
+  return (module) => {
+    let cells = known.get(module);
+    if (cells === undefined) {
+      metrics.knowModule(module);
+      cells = {
+        stepSeconds: metrics.histogram("sirsi_step_seconds", module),
+        messageOk: metrics.histogram("sirsi_message_seconds", module, "ok"),
+        messageRefused: metrics.histogram("sirsi_message_seconds", module, "refused"),
+        messageError: metrics.histogram("sirsi_message_seconds", module, "error"),
+        fuel: metrics.counter("sirsi_fuel_total", module),
+      };
+      known.set(module, cells);
+    }
+    return cells;
+  };
+}
+
 export interface Surroundings {
   readonly clock: Clock;
   readonly random: () => number;
@@ -31,6 +59,8 @@ export interface Surroundings {
   readonly capabilities: Capabilities;
   readonly publish: PublishEvent;
   readonly metrics: Metrics;
+  /** The cells that every message of a module touches, looked up once. */
+  readonly cells: (module: string) => ModuleCells;
   readonly log: Logger;
   readonly restart: RestartConfig;
   readonly exchangesKept: number;

@@ -76,6 +76,13 @@ export function decodeGuestResult(bytes: Uint8Array): GuestResult["result"] {
   return result;
 }
 
+/** The message in a GuestCall that this host encoded. */
+export function decodeMessageCall(bytes: Uint8Array): Message {
+  const { call } = decode(GuestCallSchema, bytes, "a call");
+  if (call.case !== "message" || call.value.message === undefined) throw new SirsiError("INTERNAL", "a kept call holds no message");
+  return call.value.message;
+}
+
 export function decodeGuestRequest(bytes: Uint8Array): GuestRequest {
   return decode(GuestRequestSchema, bytes, "a request");
 }

@@ -27,12 +27,13 @@ export class GuestMemory {
 
   /** All of memory as it is now. Valid until the guest runs again: growing detaches it. */
   get bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#bytes.length === 0 || this.#bytes.buffer !== this.#memory.buffer) this.#bytes = new Uint8Array(this.#memory.buffer);
+    // Growing detaches the old buffer, which empties its views.
+    if (this.#bytes.length === 0) this.#bytes = new Uint8Array(this.#memory.buffer);
     return this.#bytes;
   }
 
   get byteLength(): number {
-    return this.#memory.buffer.byteLength;
+    return this.bytes.length;
   }
 
   /** Grows to at least `byteLength`. For restoring a checkpoint. */

@@ -1,0 +1,135 @@
+/** A house of agents on real shards and a real store, without transport. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { AgentHouse, DEFAULT_RESTART, type HostEvent, moduleCells, type RestartConfig } from "../../runtime/agent/index.ts";
+import { openCapabilities } from "../../runtime/capability/index.ts";
+import { type Message, MessageSchema, Priority } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import type { AgentEvent } from "../../runtime/contract/gen/sirsi/agent/v1/events_pb.ts";
+import { type Clock, systemClock } from "../../runtime/core/clock.ts";
+import { newId } from "../../runtime/core/ids.ts";
+import { openMetrics, silentLogger } from "../../runtime/observe/index.ts";
+import { type GuestLogLine, ShardPool } from "../../runtime/sandbox/index.ts";
+import { openSqliteStore } from "../../runtime/store/sqlite/index.ts";
+import type { Store } from "../../runtime/store/index.ts";
+import type { Delivery, SpawnSpec } from "../../runtime/agent/index.ts";
+import type { FixedRevisions } from "./revisions.ts";
+
+export interface HouseOptions {
+  readonly revisions: FixedRevisions;
+  readonly shards?: number;
+  readonly stallMs?: number;
+  readonly maxAgents?: number;
+  readonly restart?: RestartConfig;
+  readonly dataDir?: string;
+  readonly clock?: Clock;
+  /** Stands between the agents and the store, to make it fail. */
+  readonly wrapStore?: (store: Store) => Store;
+}
+
+export class TestHouse implements AsyncDisposable {
+  readonly events: HostEvent[] = [];
+  readonly logs: GuestLogLine[] = [];
+  readonly lost: string[] = [];
+  readonly hearers = new Map<string, (event: AgentEvent) => void>();
+  readonly house: AgentHouse;
+  readonly store: Store;
+  readonly pool: ShardPool;
+  readonly dataDir: string;
+  readonly clock: Clock;
+  readonly sessionId = newId(systemClock.now());
+
+  private constructor(options: HouseOptions, store: Store, dataDir: string) {
+    const clock = options.clock ?? systemClock;
+    this.clock = clock;
+    this.store = store;
+    this.dataDir = dataDir;
+    this.pool = new ShardPool({
+      clock: systemClock,
+      count: options.shards ?? 1,
+      stallMs: options.stallMs ?? 2_000,
+      onLog: (line) => this.logs.push(line),
+      onShardLost: (_index, why) => this.lost.push(why),
+    });
+    const capabilities = openCapabilities({ clock, ask: (target, asker) => this.house.ask(target, asker) });
+    const metrics = openMetrics({ processMetrics: false });
+    this.house = new AgentHouse(
+      {
+        clock,
+        random: () => 0.5,
+        store: options.wrapStore?.(store) ?? store,
+        pool: this.pool,
+        revisions: options.revisions,
+        capabilities,
+        publish: (event) => this.events.push(event),
+        metrics,
+        cells: moduleCells(metrics),
+        log: silentLogger,
+        restart: options.restart ?? DEFAULT_RESTART,
+        exchangesKept: 100,
+        idleAfterMs: 60_000,
+        deliver: (effect, from) => this.house.deliver(effect, from),
+      },
+      {
+        maxAgents: options.maxAgents ?? 100_000,
+        hearTopic: (sessionId, topic, hear) => {
+          this.hearers.set(`${sessionId}/${topic}`, hear);
+          return () => this.hearers.delete(`${sessionId}/${topic}`);
+        },
+      },
+    );
+  }
+
+  static async open(options: HouseOptions): Promise<TestHouse> {
+    const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "sirsi-house-"));
+    const store = await openSqliteStore({ dataDir, clock: systemClock });
+    const made = new TestHouse(options, store, dataDir);
+    if (options.dataDir === undefined) {
+      const now = systemClock.now();
+      await store.putSession({ sessionId: made.sessionId, userId: "u", state: "ACTIVE", createdAt: now, updatedAt: now, expiresAt: now + 3_600_000, metadata: {}, config: { maxAgents: 100_000, timeoutSeconds: 3600, enableLogging: false, preferences: {} } });
+    }
+    return made;
+  }
+
+  spec(agentType: string, changes: Partial<SpawnSpec> = {}): SpawnSpec {
+    return {
+      sessionId: this.sessionId,
+      agentType,
+      config: { parameters: {}, timeoutSeconds: 0, maxConcurrentOperations: 1, enableCaching: false, requiredCapabilities: [] },
+      context: {},
+      parentAgentId: null,
+      metadata: {},
+      deadline: null,
+      ...changes,
+    };
+  }
+
+  async spawn(agentType: string, changes: Partial<SpawnSpec> = {}): Promise<string> {
+    return (await this.house.spawn(this.spec(agentType, changes))).record.agentId;
+  }
+
+  async say(agentId: string, content: string, changes: Partial<Delivery> = {}): Promise<string> {
+    return (await this.house.send(agentId, delivery(content, changes))).response.content;
+  }
+
+  /** Stops without ending the agents, as a host does; `keep` leaves the data for another house. */
+  async shut(keep = false): Promise<void> {
+    this.house.close();
+    await this.pool.close();
+    await this.store.close();
+    if (!keep) rmSync(this.dataDir, { recursive: true, force: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shut();
+  }
+}
+
+export function textMessage(content: string, messageId = newId(systemClock.now())): Message {
+  return create(MessageSchema, { messageId, content, type: 1 });
+}
+
+export function delivery(content: string, changes: Partial<Delivery> = {}): Delivery {
+  return { message: textMessage(content), context: {}, priority: Priority.NORMAL, sourceAgentId: "", deadline: null, signal: null, traceparent: "", onPartial: null, ...changes };
+}
