@@ -2,7 +2,7 @@
  * The two services as plain functions over contract messages, free of transport.
  * The gRPC gateway, and later the WebSocket bridge, only adapt to these.
  */
-import type { MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { AgentService } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { HypervisorService } from "../contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 
@@ -18,8 +18,8 @@ export interface CallContext {
 
 interface AnyMethod {
   readonly methodKind: "unary" | "server_streaming" | "client_streaming" | "bidi_streaming";
-  readonly input: import("@bufbuild/protobuf").DescMessage;
-  readonly output: import("@bufbuild/protobuf").DescMessage;
+  readonly input: DescMessage;
+  readonly output: DescMessage;
 }
 
 type Handler<M extends AnyMethod> = M["methodKind"] extends "unary"

@@ -309,13 +309,9 @@ export class Sessions {
 
   async #sweepOnce(): Promise<void> {
     const now = this.#deps.clock.now();
-    for (const [sessionId, expiresAt] of [...this.#expiries]) {
-      if (expiresAt <= now) await this.#attempt(sessionId, "expired");
-    }
+    for (const sessionId of dueBy(now, this.#expiries)) await this.#attempt(sessionId, "expired");
     await Promise.all(this.#background);
-    for (const [sessionId, from] of [...this.#closing]) {
-      if (from <= now) await this.#attempt(sessionId, "grace_over");
-    }
+    for (const sessionId of dueBy(now, this.#closing)) await this.#attempt(sessionId, "grace_over");
     await this.#removeOld(now);
   }
 
@@ -348,6 +344,11 @@ export class Sessions {
       before = { createdAt: last.createdAt, sessionId: last.sessionId };
     }
   }
+}
+
+/** A list of its own, for the map changes while it is worked through. */
+function dueBy(now: number, times: ReadonlyMap<string, number>): string[] {
+  return [...times].filter(([, at]) => at <= now).map(([sessionId]) => sessionId);
 }
 
 function sessionEvent(session: SessionRecord, type: string, attributes: Readonly<Record<string, string>>): HostEvent {
