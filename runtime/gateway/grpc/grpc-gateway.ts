@@ -142,6 +142,7 @@ class Gateway implements GrpcGateway {
   async close(): Promise<void> {
     this.#stopServing();
     this.#server.forceShutdown();
+    this.#ledger.cutAll();
     await this.#listenersClosed;
   }
 

@@ -12,7 +12,7 @@
  * 2. each call of a known method is counted once, at its close, with the status
  *    that left first, or CANCELLED when none did.
  */
-import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import type { Http2Server, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import { constants as http2 } from "node:http2";
 import { status as GrpcStatus, type Server, type ServerInterceptingCall, type ServerInterceptor } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
@@ -54,6 +54,7 @@ export class StreamLedger {
   readonly #options: LedgerOptions;
   readonly #cells: ReadonlyMap<string, MethodCells>;
   readonly #others = new Set<ServerHttp2Stream>();
+  readonly #sessions = new Set<ServerHttp2Session>();
   #openCalls = 0;
   #idle: Deferred<void> | null = null;
   /** The call whose "stream" event is being delivered: grpc-js calls the interceptor within it. */
@@ -75,6 +76,10 @@ export class StreamLedger {
     for (const http2Server of servers) {
       // Above our limit, so that a little too much gets a proper status instead of a broken stream.
       http2Server.updateSettings({ maxHeaderListSize: Math.max(65_535, 2 * this.#options.metadataMaxBytes) });
+      http2Server.on("session", (session) => {
+        this.#sessions.add(session);
+        session.once("close", () => this.#sessions.delete(session));
+      });
       http2Server.prependListener("stream", (stream, headers) => this.#onStream(stream as ServerHttp2Stream, headers));
     }
     return servers;
@@ -105,6 +110,11 @@ export class StreamLedger {
   /** Ends what never ends by itself, such as a health watch. The client sees UNAVAILABLE. */
   refuseAll(): void {
     for (const stream of this.#others) stream.close(http2.NGHTTP2_REFUSED_STREAM);
+  }
+
+  /** Cuts every connection. grpc-js's forceShutdown forgets those it made while channelz is off. */
+  cutAll(): void {
+    for (const session of this.#sessions) session.destroy(undefined, http2.NGHTTP2_CANCEL);
   }
 
   #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
