@@ -3,6 +3,7 @@
 import { processEnvironment } from "../config/index.ts";
 import { runCli } from "./run.ts";
 import type { TextOut } from "./terminal.ts";
+import { packageVersion } from "./version.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
@@ -29,7 +30,10 @@ process.exitCode = await runCli(
     },
     exit: (code) => process.exit(code),
   },
-  async () => (await import("../hypervisor/host.ts")).startHost,
+  async () => {
+    const { startHost } = await import("../gateway/start-host.ts");
+    return (config) => startHost(config, packageVersion());
+  },
 );
 // Standard input may still be open, and what is left is the caller's to read.
 process.stdin.unref?.();

@@ -5,10 +5,11 @@
  *
  *     using client = new SirsiClient({ address: "127.0.0.1:50051" });
  *     const { session } = await client.agents.createSession({ userId: "ada" });
- *     const { agent } = await client.agents.createAgent({ sessionId: session.sessionId, agentType: "echo" });
+ *     const sessionId = session?.sessionId ?? "";
+ *     const { agent } = await client.agents.createAgent({ sessionId, agentType: "echo" });
  *     const reply = await client.agents.sendMessage({
- *       sessionId: session.sessionId,
- *       agentId: agent.agentId,
+ *       sessionId,
+ *       agentId: agent?.agentId ?? "",
  *       message: { messageId: crypto.randomUUID(), type: MessageType.TEXT, content: "hello" },
  *     });
  *

@@ -1,4 +1,5 @@
 /** A real gRPC server of both services whose answers a test writes down. */
+import { once } from "node:events";
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { anyPack, durationFromMs } from "@bufbuild/protobuf/wkt";
@@ -104,9 +105,13 @@ function implement(host: CannedHost, method: DescMethod) {
         return;
       }
       const requests = method.methodKind === "bidi_streaming" ? requestsOf(call) : requireWellFormed(call.request);
-      for await (const answer of handler(requests, context) as AsyncIterable<never>) call.write(create(method.output, answer));
+      for await (const answer of handler(requests, context) as AsyncIterable<never>) {
+        if (gone.signal.aborted) break;
+        if (!call.write(create(method.output, answer))) await once(call, "drain", { signal: gone.signal });
+      }
       call.end();
     } catch (error) {
+      if (gone.signal.aborted) return;
       const status = error instanceof CannedFailure ? error.status : { code: 13, details: String(error) };
       if (method.methodKind === "unary") callback(status);
       else call.emit("error", Object.assign(new Error("canned"), status));
