@@ -1,0 +1,276 @@
+/**
+ * One running host, wired: store, bus, modules, shards, agents, sessions and the two
+ * services, without a transport. Opened in dependency order; closed in reverse:
+ * take no new work, finish what is in hand, let go.
+ */
+import { mkdirSync } from "node:fs";
+import { AgentHouse, moduleCells } from "../agent/index.ts";
+import type { Bus } from "../bus/bus.ts";
+import { openMemoryBus } from "../bus/memory/index.ts";
+import { openCapabilities } from "../capability/index.ts";
+import type { Config } from "../config/index.ts";
+import { AgentEventSchema } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
+import { fromBinary } from "@bufbuild/protobuf";
+import { type Clock, systemClock } from "../core/clock.ts";
+import { SirsiError } from "../core/errors.ts";
+import { DEFAULT_CACHE_MAX_BYTES, ModuleRegistry, type RegistryEvent } from "../module/index.ts";
+import { createLogger, type Logger, type Metrics, openMetrics } from "../observe/index.ts";
+import { ShardPool } from "../sandbox/index.ts";
+import { EventLog, openSessions, type Sessions } from "../session/index.ts";
+import { openSqliteStore } from "../store/sqlite/index.ts";
+import type { Store } from "../store/store.ts";
+import { createAgentService } from "./agent-service.ts";
+import { guestLogger } from "./guest-log.ts";
+import { createHypervisorService } from "./hypervisor-service.ts";
+import { healthOf, readSystem } from "./host-health.ts";
+import { collectGauges } from "./host-gauges.ts";
+import { Readiness } from "./readiness.ts";
+import type { AgentServiceApi, HostStatus, HypervisorServiceApi } from "./service-api.ts";
+import { Swaps } from "./swaps.ts";
+import { SystemUsage } from "./system-usage.ts";
+
+export interface Host {
+  readonly agentService: AgentServiceApi;
+  readonly hypervisorService: HypervisorServiceApi;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly modules: ModuleRegistry;
+  status(): HostStatus;
+  /** Called with the reason, empty for ready, now and whenever it changes. */
+  onReadiness(listener: (notReady: string) => void): void;
+  /** Looks for the first time; ready follows, or the reason why not. */
+  start(): Promise<void>;
+  /** Takes no new work and waits for what is in hand, at most `graceMs`. */
+  drain(graceMs: number): Promise<void>;
+  /** Lets go of everything. Repeatable. */
+  close(): Promise<void>;
+}
+
+/** How long a shard may show no sign of life before it is replaced. */
+const SHARD_STALL_MS = 5_000;
+const READINESS_INTERVAL_MS = 10_000;
+
+/** The parts that are opened first and closed last. */
+interface Ground {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly pool: ShardPool;
+  readonly modules: ModuleRegistry;
+}
+
+export async function openHost(config: Config): Promise<Host> {
+  const ground = await openGround(config);
+  try {
+    return await openUpper(ground);
+  } catch (thrown) {
+    await closeGround(ground);
+    throw thrown;
+  }
+}
+
+async function openGround(config: Config): Promise<Ground> {
+  const clock = systemClock;
+  const log = createLogger({ level: config.log.level, format: config.log.format });
+  const metrics = openMetrics();
+  makeDataDir(config.store.dataDir);
+  const store = await openSqliteStore({ dataDir: config.store.dataDir, clock });
+  const bus = openMemoryBus({ clock, onError: (error, subject) => log.warn({ subject, err: error.message }, "a subscriber of the bus failed") });
+  const pool = new ShardPool({
+    clock,
+    count: config.shards.count,
+    stallMs: SHARD_STALL_MS,
+    onLog: guestLogger(log),
+    onShardLost: (shard, why) => log.error({ shard, why }, "a shard ended and was replaced; its agents come back from their last commits"),
+  });
+  const modules = new ModuleRegistry(
+    {
+      directory: config.modules.directory,
+      dataDir: config.store.dataDir,
+      policy: { limits: config.guestLimits, limitsMax: config.guestPolicy, defaultGrants: config.modules.defaultGrants, grants: config.modules.grants },
+      watch: config.modules.watch,
+      keepSuperseded: config.modules.keepRevisions,
+      moduleMaxBytes: config.hostLimits.moduleMaxBytes,
+      admitTimeoutMs: config.hostLimits.admitTimeoutMs,
+      cacheMaxBytes: DEFAULT_CACHE_MAX_BYTES,
+      clock,
+      onFault: (error, where) => log.error({ err: error.message, where }, "the module registry met a fault"),
+    },
+    store,
+  );
+  return { config, clock, log, metrics, store, bus, pool, modules };
+}
+
+function makeDataDir(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (thrown) {
+    throw new SirsiError("CONFIG_INVALID", `the data directory ${path} cannot be made: ${SirsiError.from(thrown).message}; choose another with --data-dir`, { cause: thrown });
+  }
+}
+
+async function openUpper(ground: Ground): Promise<Host> {
+  const { config, clock, log, metrics, store, bus, pool, modules } = ground;
+  const prefix = config.bus.topicPrefix;
+  const events = new EventLog({ bus, prefix, clock, eventsKept: config.hostLimits.eventsKept, log, metrics });
+  const capabilities = openCapabilities({ clock, ask: (target, asker) => house.ask(target, asker) });
+  const house: AgentHouse = new AgentHouse(
+    {
+      clock,
+      random: Math.random,
+      store,
+      pool,
+      revisions: modules,
+      capabilities,
+      publish: events.publish,
+      metrics,
+      cells: moduleCells(metrics),
+      log,
+      restart: { maxRestarts: config.agents.restart.maxRestarts, windowMs: config.agents.restart.windowSeconds * 1000, backoff: config.agents.restart.backoff },
+      exchangesKept: config.hostLimits.exchangesKept,
+      idleAfterMs: config.agents.idleAfterSeconds * 1000,
+      deliver: (effect, from) => house.deliver(effect, from),
+    },
+    {
+      maxAgents: config.hostLimits.maxConcurrentAgents,
+      hearTopic: (sessionId, topic, hear) => {
+        const subscription = bus.subscribe(`${prefix}.session.${sessionId}.topic.${topic}`, (message) => hear(fromBinary(AgentEventSchema, message.data)));
+        return () => subscription.close();
+      },
+    },
+  );
+  const swaps = new Swaps(house);
+  modules.subscribe((event) => onRegistryEvent(event, ground, swaps));
+  await modules.start();
+  const { restored, unreachable } = await house.restore();
+  for (const { agentId, reason } of unreachable) log.error({ agentId, reason }, "an agent could not be restored: it stays in the store, out of reach");
+  modules.allowForgetting();
+  const sessions = await openSessions({ store, agents: house, events, clock, settings: config.sessions, limits: config.hostLimits, log });
+  log.info({ agents: restored, sessions: sessions.openCount, modules: modules.list().length }, "the host knows its agents and sessions again");
+  return new WiredHost(ground, { house, sessions, events, swaps });
+}
+
+function onRegistryEvent(event: RegistryEvent, { log, metrics }: Ground, swaps: Swaps): void {
+  switch (event.kind) {
+    case "activated": {
+      metrics.knowModule(event.module);
+      metrics.counter("sirsi_module_admissions_total", "activated").inc();
+      const { to, from } = event;
+      log.info({ module: event.module, version: to.manifest.version, digest: to.digest, from: from?.digest ?? null, prepareMs: Math.round(to.prepareTimeMs) }, "a module's revision is active");
+      if (from !== null && from.digest !== to.digest) void swaps.activated(event.module, to).then((report) => log.info({ module: event.module, digest: to.digest, ...report }, "the module's agents were moved"));
+      return;
+    }
+    case "pending":
+      metrics.counter("sirsi_module_admissions_total", "pending").inc();
+      log.warn({ module: event.module, digest: event.digest, missing: event.missing, reason: event.error.message }, "a module waits for approval");
+      return;
+    case "rejected":
+      metrics.counter("sirsi_module_admissions_total", "rejected").inc();
+      log.warn({ module: event.module, file: event.file, digest: event.digest, reason: event.error.message }, "a module file was rejected; what served before serves on");
+      return;
+    case "retired":
+      log.info({ module: event.module }, "a module was retired: running agents finish, new ones are refused");
+  }
+}
+
+interface Upper {
+  readonly house: AgentHouse;
+  readonly sessions: Sessions;
+  readonly events: EventLog;
+  readonly swaps: Swaps;
+}
+
+class WiredHost implements Host {
+  readonly agentService: AgentServiceApi;
+  readonly hypervisorService: HypervisorServiceApi;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly modules: ModuleRegistry;
+  readonly #ground: Ground;
+  readonly #upper: Upper;
+  readonly #readiness: Readiness;
+  readonly #listeners: ((notReady: string) => void)[] = [];
+  #draining = false;
+  #closed: Promise<void> | null = null;
+
+  constructor(ground: Ground, upper: Upper) {
+    this.#ground = ground;
+    this.#upper = upper;
+    this.log = ground.log;
+    this.metrics = ground.metrics;
+    this.clock = ground.clock;
+    this.modules = ground.modules;
+    const { clock, pool, store, config, log, modules } = ground;
+    const { house, sessions, events, swaps } = upper;
+    this.#readiness = new Readiness({ clock, pool, store, intervalMs: READINESS_INTERVAL_MS, onChange: (notReady) => this.#tell(notReady) });
+    const usage = new SystemUsage(clock);
+    this.agentService = createAgentService({
+      sessions,
+      agents: house,
+      events,
+      types: { available: () => modules.list().flatMap(({ active }) => (active === null ? [] : [active.manifest])), resolve: (agentType) => modules.resolve(agentType) },
+      clock,
+      limits: config.hostLimits,
+      healthProbe: async () => healthOf(await this.#readiness.look(), ground, house),
+      systemMetrics: () => readSystem(usage, ground, house),
+      log,
+    });
+    this.hypervisorService = createHypervisorService({
+      modules,
+      liveAgents: (module) => house.countByDigest(module),
+      swapAgents: (module, digest) => swaps.reportOf(module, digest),
+    });
+    collectGauges(ground, house, sessions);
+  }
+
+  status(): HostStatus {
+    return { notReady: this.#readiness.notReady, draining: this.#draining };
+  }
+
+  onReadiness(listener: (notReady: string) => void): void {
+    this.#listeners.push(listener);
+    listener(this.#readiness.notReady);
+  }
+
+  #tell(notReady: string): void {
+    if (notReady === "") this.log.info("the host is ready");
+    else this.log.warn({ reason: notReady }, "the host is not ready");
+    for (const listener of this.#listeners) listener(notReady);
+  }
+
+  start(): Promise<void> {
+    return this.#readiness.start();
+  }
+
+  async drain(graceMs: number): Promise<void> {
+    this.#draining = true;
+    this.#readiness.close("the host is shutting down");
+    await this.#upper.house.drain(graceMs);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#draining = true;
+    this.#readiness.close("the host is shutting down");
+    await this.#upper.sessions.close();
+    this.#upper.house.close();
+    this.#upper.events.close();
+    await closeGround(this.#ground);
+  }
+}
+
+async function closeGround({ modules, pool, bus, store }: Ground): Promise<void> {
+  await modules.close();
+  await pool.close();
+  await bus.close();
+  await store.close();
+}
