@@ -98,6 +98,18 @@ function publishContract(get: Get): void {
     expect(seen[0]!.data).toHaveLength(0);
   });
 
+  it("knows, when it tells at all, whether anybody would get a message", () => {
+    const { bus } = get();
+    if (bus.hasSubscribers === undefined) return;
+    const exact = bus.subscribe("a.b", () => {});
+    expect([bus.hasSubscribers("a.b"), bus.hasSubscribers("a.c")]).toEqual([true, false]);
+    const wild = bus.subscribe("a.*", () => {});
+    expect([bus.hasSubscribers("a.c"), bus.hasSubscribers("b.c")]).toEqual([true, false]);
+    exact.close();
+    wild.close();
+    expect([bus.hasSubscribers("a.b"), bus.hasSubscribers("a.c")]).toEqual([false, false]);
+  });
+
   it("is not changed by what happens to the publisher's buffer and headers once the call was made", async () => {
     const { bus } = get();
     const seen: BusMessage[] = [];

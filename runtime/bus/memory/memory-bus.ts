@@ -65,6 +65,10 @@ class MemoryBus implements Bus, SubscriptionHome {
     this.#dispatch(subject, data, requireHeaders(options.headers), reply);
   }
 
+  hasSubscribers(subject: string): boolean {
+    return this.#index.has(subject);
+  }
+
   subscribe(pattern: string, handler: BusHandler, options: SubscribeOptions = {}): Subscription {
     if (this.#status !== "connected") throw unavailable(this.#status);
     requirePattern(pattern);

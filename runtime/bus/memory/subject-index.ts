@@ -56,6 +56,11 @@ export class SubjectIndex<Value> {
     return found;
   }
 
+  /** Whether `match` would find anything. */
+  has(subject: string): boolean {
+    return this.#exact.has(subject) || (!isEmpty(this.#root) && this.match(subject).length > 0);
+  }
+
   /** True when nothing is left, inner nodes included. */
   get empty(): boolean {
     return this.#exact.size === 0 && isEmpty(this.#root);
