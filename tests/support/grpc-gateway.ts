@@ -1,5 +1,5 @@
 /** A real gRPC gateway over services that a test writes down, and real clients of it. */
-import { connect, constants, type ClientHttp2Session, type IncomingHttpHeaders } from "node:http2";
+import { connect, type ClientHttp2Session, type ClientHttp2Stream, type IncomingHttpHeaders } from "node:http2";
 import { create, fromBinary, type DescMethod, type MessageShape } from "@bufbuild/protobuf";
 import { anyIs, anyUnpack, type Any } from "@bufbuild/protobuf/wkt";
 import { Client, Metadata, credentials, type CallOptions, type ClientOptions, type ServiceError } from "@grpc/grpc-js";
@@ -129,7 +129,7 @@ export async function failureOf(promise: Promise<unknown>): Promise<Failure> {
   return describeFailure(thrown);
 }
 
-export function describeFailure(error: Pick<ServiceError, "code" | "details" | "metadata">): Failure {
+export function describeFailure(error: { readonly code: number; readonly details: string; readonly metadata?: Metadata }): Failure {
   const [raw] = error.metadata?.get("grpc-status-details-bin") ?? [];
   const bytes = Buffer.isBuffer(raw) ? raw : Buffer.alloc(0);
   const status = fromBinary(StatusSchema, bytes);
@@ -152,7 +152,7 @@ function find<Schema extends typeof ErrorInfoSchema | typeof BadRequestSchema | 
   schema: Schema,
 ): MessageShape<Schema> | undefined {
   const packed = details.find((any) => anyIs(any, schema));
-  return packed === undefined ? undefined : (anyUnpack(packed, schema) as MessageShape<Schema> | undefined);
+  return packed === undefined ? undefined : anyUnpack<Schema>(packed, schema);
 }
 
 /** A gRPC frame: flag, length, bytes. */
@@ -179,17 +179,21 @@ export class RawClient implements AsyncDisposable {
     this.#session.on("error", () => undefined);
   }
 
-  /** `body` null leaves the request open: the server has to answer by itself. */
-  async send(path: string, body: Uint8Array | null, extra: Readonly<Record<string, string>> = {}): Promise<RawReply> {
+  /** A call whose reply nobody reads until the test does. */
+  open(path: string, body: Uint8Array, extra: Readonly<Record<string, string>> = {}): ClientHttp2Stream {
     const stream = this.#session.request({ ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers", ...extra });
+    stream.on("error", () => undefined);
+    stream.end(body);
+    return stream;
+  }
+
+  async send(path: string, body: Uint8Array, extra: Readonly<Record<string, string>> = {}): Promise<RawReply> {
+    const stream = this.open(path, body, extra);
     const reply = { headers: {} as IncomingHttpHeaders, trailers: {} as IncomingHttpHeaders, body: Buffer.alloc(0) };
     const parts: Buffer[] = [];
     stream.on("response", (found) => (reply.headers = found));
     stream.on("trailers", (found) => (reply.trailers = found));
     stream.on("data", (part: Buffer) => parts.push(part));
-    stream.on("error", () => undefined);
-    if (body === null) stream.once("response", () => stream.close(constants.NGHTTP2_CANCEL));
-    else stream.end(body);
     await new Promise((resolve) => stream.once("close", resolve));
     return { ...reply, body: Buffer.concat(parts), rstCode: stream.rstCode ?? 0 };
   }

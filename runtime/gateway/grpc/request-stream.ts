@@ -1,16 +1,18 @@
 /** What a client streams to us, as an async iterable that reads no further than it is asked. */
+import { setImmediate } from "node:timers/promises";
 import type { ServerDuplexStream } from "@grpc/grpc-js";
 import { requireWellFormed } from "../../contract/grpc-definition.ts";
 import type { CallScope } from "./call-scope.ts";
 
 export interface RequestStream {
   readonly requests: AsyncIterable<unknown>;
-  /** Ends the iterable as if the client had closed its side: what was read is answered, nothing more is taken. */
+  /** Ends the iterable as if the client had closed its side: what has arrived is answered, nothing more is taken. */
   readonly stop: () => void;
 }
 
-export function openRequestStream(call: Pick<ServerDuplexStream<unknown, unknown>, "on" | "read" | "readableEnded" | "destroyed">, scope: CallScope): RequestStream {
-  let stopped = false;
+export function openRequestStream(call: Pick<ServerDuplexStream<unknown, unknown>, "on" | "read" | "readableLength" | "readableEnded" | "destroyed">, scope: CallScope): RequestStream {
+  /** How many more requests to take. */
+  let left = Infinity;
   let wake: (() => void) | null = null;
   const onChange = () => {
     wake?.();
@@ -27,18 +29,24 @@ export function openRequestStream(call: Pick<ServerDuplexStream<unknown, unknown
     for (;;) {
       const { interruption } = scope;
       if (interruption !== null) throw interruption;
-      if (stopped) return;
-      const next: unknown = call.read();
+      const next: unknown = left > 0 ? call.read() : null;
+      left -= 1;
       if (next !== null) yield requireWellFormed(next);
-      else if (call.readableEnded || call.destroyed) return;
-      else await changed();
+      else if (left < Infinity) return;
+      else if (!call.readableEnded && !call.destroyed) await changed();
+      else {
+        // A client that cancels looks at first like one that has only finished speaking.
+        await setImmediate();
+        if (scope.interruption !== null) throw scope.interruption;
+        return;
+      }
     }
   }
 
   return {
     requests: requests(),
     stop: () => {
-      stopped = true;
+      left = call.readableLength;
       onChange();
     },
   };
