@@ -19,6 +19,14 @@ export function parseCount(text: string): number {
   return count;
 }
 
+const LARGEST_SEQUENCE = 2n ** 63n - 1n;
+
+/** An event's sequence; they go beyond what a number holds exactly. */
+export function parseSequence(text: string): bigint {
+  if (!/^\d{1,19}$/.test(text) || BigInt(text) > LARGEST_SEQUENCE) throw new InvalidArgumentError("Give the sequence of an event, a whole number.");
+  return BigInt(text);
+}
+
 export function parseHostAddress(text: string): string {
   const outcome = parseAddress(text);
   if (outcome.kind === "problem") throw new InvalidArgumentError(`It ${outcome.problem}.`);

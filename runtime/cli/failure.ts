@@ -46,7 +46,8 @@ function clientFailure(error: ClientError, address: string): Failure {
     ...Object.entries(error.metadata),
   ];
   if (error.retryAfterMs !== null) facts.push(["retry after", `${error.retryAfterMs} ms`]);
-  if (row !== null) return { what: error.message, reason: error.reason, why: row.meaning, next: row.next, facts };
+  // A host's message may end with the same advice that comes below.
+  if (row !== null) return { what: error.message.replace(row.next, "").trim(), reason: error.reason, why: row.meaning, next: row.next, facts };
   if (error.rpcCode === RpcCode.UNAVAILABLE) {
     const next = "Start one with `sirsi serve`, or say where it is with --address or SIRSI_ADDRESS.";
     return { what: `no host answers at ${address}`, reason: "", why: error.message.replace(/\.? Resolution note: $/, ""), next, facts };

@@ -1,5 +1,5 @@
 /** A file that is there exactly while the host is ready, whole from the moment it appears. */
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { UsageError } from "./failure.ts";
 
@@ -17,7 +17,7 @@ export function writeReadyFile(path: string, readiness: Readiness): void {
     writeFileSync(half, `${JSON.stringify(readiness)}\n`);
     renameSync(half, path);
   } catch (cause) {
-    rmSync(half, { force: true });
+    if (existsSync(half)) rmSync(half);
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new UsageError(`the ready file ${path} cannot be written (${reason})`, "Name another file with --ready-file.");
   }

@@ -36,11 +36,11 @@ export function fields(pairs: readonly (readonly [string, string])[]): string {
     .join("");
 }
 
-/** "a=1 b=2", in order of name. */
+/** "a=1 b=2", in order of name; numbers to three places. */
 export function pairs(map: Readonly<Record<string, string | number>>): string {
   return Object.entries(map)
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, value]) => `${name}=${value}`)
+    .map(([name, value]) => `${name}=${typeof value === "number" ? Number(value.toFixed(3)) : value}`)
     .join(" ");
 }
 

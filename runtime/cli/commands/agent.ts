@@ -227,11 +227,11 @@ function agentFields(agent: Agent | undefined): string {
 
 function metricFields(metrics: AgentMetrics | undefined): string {
   if (metrics === undefined) return "";
-  return fields([
+  return `\n${fields([
     ["messages", String(metrics.messagesProcessed)],
     ["operations", String(metrics.operationsCompleted)],
     ["errors", String(metrics.errorsEncountered)],
     ["average time", `${metrics.averageResponseTimeMs.toFixed(1)} ms`],
     ["more", pairs(metrics.customMetrics)],
-  ]);
+  ])}`;
 }

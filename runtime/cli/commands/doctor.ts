@@ -1,5 +1,5 @@
 /** sirsi doctor: looks at what a host needs, and says what to do about what is amiss. */
-import { accessSync, constants, existsSync, readdirSync } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname } from "node:path";
 import type { Command } from "commander";
@@ -68,14 +68,14 @@ function dataCheck(config: Config): Check {
   const { dataDir } = config.store;
   let place = dataDir;
   while (!existsSync(place) && dirname(place) !== place) place = dirname(place);
-  if (isWritable(place)) return { name: "data directory", result: "ok", finding: place === dataDir ? dataDir : `${dataDir} (will be made)`, next: "" };
-  return { name: "data directory", result: "failed", finding: `${place} cannot be written`, next: "Change its owner or permissions, or name another with --data-dir." };
+  if (isWritableDirectory(place)) return { name: "data directory", result: "ok", finding: place === dataDir ? dataDir : `${dataDir} (will be made)`, next: "" };
+  return { name: "data directory", result: "failed", finding: `${place} is no directory that can be written`, next: "Change its owner or permissions, or name another with --data-dir." };
 }
 
-function isWritable(path: string): boolean {
+function isWritableDirectory(path: string): boolean {
   try {
     accessSync(path, constants.W_OK);
-    return true;
+    return statSync(path).isDirectory();
   } catch {
     return false;
   }

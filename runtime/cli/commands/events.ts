@@ -3,7 +3,7 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import { AgentEventSchema } from "../../client/index.ts";
 import type { AgentEvent } from "../../client/index.ts";
-import { parseCount } from "../arguments.ts";
+import { parseCount, parseSequence } from "../arguments.ts";
 import { addCommand, sessionOption, textOption } from "../command.ts";
 import type { Shell } from "../command.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -13,7 +13,7 @@ import { cell, pairs, time } from "../text.ts";
 
 interface EventsOptions extends SessionOption {
   readonly type?: readonly string[];
-  readonly from?: number;
+  readonly from?: bigint;
   readonly max?: number;
 }
 
@@ -25,7 +25,7 @@ export function addEventsCommand(program: Command, shell: Shell): void {
     options: [
       sessionOption(),
       textOption("--type <name>", "only this type, such as AGENT_SPAWNED"),
-      new Option("--from <sequence>", "kept events from this sequence on come first").argParser(parseCount),
+      new Option("--from <sequence>", "kept events from this sequence on come first").argParser(parseSequence),
       new Option("--max <count>", "end after this many").argParser(parseCount),
     ],
     examples: ["events", "events --type AGENT_SPAWNED --type AGENT_STOPPED", "events --from 1 --max 10 -o json"],
@@ -33,7 +33,7 @@ export function addEventsCommand(program: Command, shell: Shell): void {
       const { session, type, from, max } = invocation.options;
       const sessionId = await invocation.session(session);
       // --timeout bounds how long to follow; without it, for ever.
-      const stream = invocation.client.agents.streamEvents({ sessionId, eventTypes: [...(type ?? [])], fromSequence: BigInt(from ?? 0) }, invocation.call);
+      const stream = invocation.client.agents.streamEvents({ sessionId, eventTypes: [...(type ?? [])], fromSequence: from ?? 0n }, invocation.call);
       let count = 0;
       for await (const { event } of stream) {
         if (event === undefined) continue;

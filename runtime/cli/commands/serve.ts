@@ -64,14 +64,19 @@ export function addServeCommand(program: Command, shell: Shell, loadHost: () => 
 }
 
 async function serve(invocation: Invocation, config: Config, host: ServedHost, shell: Shell, readyFile: string | null): Promise<ExitCode> {
+  let written = false;
   const withdraw = () => {
-    if (readyFile !== null) removeReadyFile(readyFile);
+    if (readyFile !== null && written) removeReadyFile(readyFile);
+    written = false;
   };
   shell.lastWill = withdraw;
   try {
     if (!invocation.signal.aborted) {
+      if (readyFile !== null) {
+        writeReadyFile(readyFile, { grpc: host.grpcAddress, http: host.httpAddress, pid: process.pid, version: packageVersion() });
+        written = true;
+      }
       await announce(invocation, config, host);
-      if (readyFile !== null) writeReadyFile(readyFile, { grpc: host.grpcAddress, http: host.httpAddress, pid: process.pid, version: packageVersion() });
     }
     await Promise.race([aborted(invocation.signal), host.closed]);
     if (!invocation.signal.aborted) {
@@ -81,8 +86,11 @@ async function serve(invocation: Invocation, config: Config, host: ServedHost, s
     invocation.note("draining; interrupt again to stop at once");
     return EXIT.ok;
   } finally {
-    withdraw();
-    await host.close();
+    try {
+      withdraw();
+    } finally {
+      await host.close();
+    }
   }
 }
 

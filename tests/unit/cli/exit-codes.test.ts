@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { describe, expect, it } from "vitest";
-import { collectPair, collectText, parseCount, parseDuration, parseHostAddress } from "../../../runtime/cli/arguments.ts";
+import { collectPair, collectText, parseCount, parseDuration, parseHostAddress, parseSequence } from "../../../runtime/cli/arguments.ts";
 import { EXIT, EXIT_MEANINGS, exitCodeOf } from "../../../runtime/cli/exit-codes.ts";
 import { UsageError, failureJson, failureOf, failureText } from "../../../runtime/cli/failure.ts";
 import { ClientError } from "../../../runtime/client/index.ts";
@@ -55,6 +55,11 @@ describe("a failure's text", () => {
     expect(failureOf(new ClientError(12, "no such method", { reason: "constructor" }), "h:1")).toMatchObject({ reason: "", why: "The call ended with UNIMPLEMENTED." });
   });
 
+  it("does not give the same advice twice", () => {
+    const error = new ClientError(3, `agent_id is wrong. ${ERROR_TABLE.INVALID_ARGUMENT.next}`, { reason: "INVALID_ARGUMENT" });
+    expect(failureOf(error, "h:1")).toMatchObject({ what: "agent_id is wrong.", next: ERROR_TABLE.INVALID_ARGUMENT.next });
+  });
+
   it("asks for a report of our own faults", () => {
     expect(failureOf(new TypeError("x is undefined"), "h:1").next).toContain("Report it");
     expect(failureOf("odd", "h:1").what).toBe("odd");
@@ -78,6 +83,11 @@ describe("option values", () => {
 
   it.each(["-1", "1.5", "", "99999999999999999999"])("%j is no count", (text) => {
     expect(() => parseCount(text)).toThrow(InvalidArgumentError);
+  });
+
+  it("a sequence goes beyond what a number holds, up to 64 bits", () => {
+    expect(parseSequence("1882598183687684097")).toBe(1_882_598_183_687_684_097n);
+    for (const text of ["-1", "9223372036854775808", "x"]) expect(() => parseSequence(text)).toThrow(InvalidArgumentError);
   });
 
   it("pairs and texts are collected over repeats", () => {

@@ -37,7 +37,7 @@ describe("fields", () => {
 
 describe("small values", () => {
   it("are short", () => {
-    expect(pairs({ b: "2", a: 1 })).toBe("a=1 b=2");
+    expect(pairs({ b: "2", a: 1.23456 })).toBe("a=1.235 b=2");
     expect(time(timestampFromMs(Date.UTC(2026, 0, 31, 9, 30, 0, 123)))).toBe("2026-01-31 09:30:00Z");
     expect(time(undefined)).toBe("");
     expect([0, 1023, 1024, 1536, 5 * 1024 ** 3].map(bytes)).toEqual(["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "5.0 GiB"]);
