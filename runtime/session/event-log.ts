@@ -169,7 +169,7 @@ export class EventLog {
     this.#keptBytes -= channel.ring.bytes;
     channel.ring.push(kept);
     this.#keptBytes += channel.ring.bytes;
-    if (this.#keptBytes > this.#keptBytesMax) this.#giveWay();
+    if (this.#keptBytes > this.#keptBytesMax) this.#giveWay(channel);
     if (channel.followers.size > 0) for (const follower of channel.followers) follower.offer(kept);
     this.#toBus(channel, kept);
     this.#deps.metrics?.counter("sirsi_events_total", event.type).inc();
@@ -210,14 +210,17 @@ export class EventLog {
     });
   }
 
-  /** Empties the rings of the stillest sessions until a tenth of the room is free. */
-  #giveWay(): void {
+  /** Empties the rings of the stillest sessions until a tenth of the room is free; `busy` comes last, and only if it must. */
+  #giveWay(busy: Channel): void {
     const target = this.#keptBytesMax * 0.9;
-    const stillest = [...this.#channels.values()].filter((channel) => channel.ring.size > 0).toSorted((a, b) => a.lastAt - b.lastAt);
-    for (const { ring } of stillest) {
+    const others = [...this.#channels.values()].filter((channel) => channel !== busy && channel.ring.size > 0).toSorted((a, b) => a.lastAt - b.lastAt);
+    for (const { ring } of others) {
       if (this.#keptBytes <= target) return;
       this.#keptBytes -= ring.bytes;
       ring.clear();
     }
+    if (this.#keptBytes <= this.#keptBytesMax) return;
+    this.#keptBytes -= busy.ring.bytes;
+    busy.ring.clear();
   }
 }
