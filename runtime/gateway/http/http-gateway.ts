@@ -61,7 +61,7 @@ export async function openHttpGateway(options: HttpGatewayOptions): Promise<Http
   const routes = routesOf(options);
   const bound: { address: ListenAddress } = { address: options.listen };
   const server = createServer({ maxHeaderSize: HEADER_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: IDLE_TIMEOUT_MS }, (request, response) => {
-    void handle(request, response, { routes, address: bound.address, log: options.log });
+    void handle(request, response, { server, routes, address: bound.address, log: options.log });
   });
   server.maxConnections = CONNECTIONS_MAX;
   bound.address = { host: options.listen.host, port: await listen(server, options.listen) };
@@ -118,17 +118,20 @@ function readiness(request: IncomingMessage, reason: string): Answer {
 }
 
 interface Handling {
+  readonly server: Server;
   readonly routes: ReadonlyMap<string, Route>;
   readonly address: ListenAddress;
   readonly log: Logger;
 }
 
 /** Never rejects. */
-async function handle(request: IncomingMessage, response: ServerResponse, { routes, address, log }: Handling): Promise<void> {
+async function handle(request: IncomingMessage, response: ServerResponse, { server, routes, address, log }: Handling): Promise<void> {
   const answer = refusal(request, routes, address) ?? (await routed(request, routes, log));
   response.writeHead(answer.status, {
     ...SECURITY_HEADERS,
     ...answer.headers,
+    // While the server closes, no connection may wait for another request.
+    ...(server.listening ? {} : { connection: "close" }),
     "content-type": answer.type,
     "content-length": Buffer.byteLength(answer.body),
   });
