@@ -3,12 +3,14 @@
  * when a page is not what the code says. A new page is one more line in PAGES.
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { cliReference } from "../runtime/cli/reference.ts";
 import { configurationReference, exampleFile } from "../runtime/config/index.ts";
 import { errorsPage } from "./pages/errors-page.ts";
 import { metricsPage } from "./pages/metrics-page.ts";
 
 /** By path from the project's root. */
 export const PAGES: Readonly<Record<string, () => string>> = {
+  "docs/cli.md": cliReference,
   "docs/configuration.md": configurationReference,
   "docs/errors.md": errorsPage,
   "docs/metrics.md": metricsPage,

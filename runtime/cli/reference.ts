@@ -7,7 +7,7 @@ import { UsageError } from "./failure.ts";
 
 const OPENING = `# The sirsi command
 
-<!-- Made from runtime/cli by \`node scripts/docs.ts\`; a test holds it to the code. -->
+<!-- Made from runtime/cli by \`node scripts/generate-docs.ts\`; a test holds it to the code. -->
 
 \`sirsi\` runs a host and talks to one over gRPC. In a checkout it is \`node scripts/sirsi.js\`.
 

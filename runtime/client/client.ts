@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Client, compressionAlgorithms, credentials, status } from "@grpc/grpc-js";
 import type { ChannelCredentials } from "@grpc/grpc-js";
-import { isLoopback, parseAddress } from "../config/index.ts";
+import { isLoopback, parseAddress } from "../core/address.ts";
 import { AgentService } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { HypervisorService } from "../contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import { grpcDefinition } from "../contract/grpc-definition.ts";

@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { closest } from "fastest-levenshtein";
 import { unreachable } from "../core/errors.ts";
-import { isLoopback, parseAddress } from "./listen-address.ts";
+import { isLoopback, parseAddress } from "../core/address.ts";
 import type { Setting, SettingValue } from "./setting.ts";
 
 export type ValueOutcome =

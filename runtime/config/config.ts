@@ -2,8 +2,8 @@
 import type { BackoffConfig } from "../core/backoff.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { GuestLimitName, GuestLimits, HostLimitName, HostLimits } from "../core/limits.ts";
-import { parseAddress } from "./listen-address.ts";
-import type { ListenAddress } from "./listen-address.ts";
+import { parseAddress } from "../core/address.ts";
+import type { ListenAddress } from "../core/address.ts";
 import type { ResolvedSetting, SettingValue } from "./setting.ts";
 import { GUEST_LIMIT_NAMES, HOST_LIMIT_KEYS, HOST_LIMIT_NAMES, guestLimitKey, guestPolicyKey } from "./settings.ts";
 import type { Grant, LogFormat, LogLevel } from "./settings.ts";

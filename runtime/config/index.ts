@@ -1,8 +1,8 @@
 export type { Config } from "./config.ts";
 export { clientEnvironment, processEnvironment } from "./environment.ts";
 export type { ClientEnvironment, Environment } from "./environment.ts";
-export { formatAddress, isLoopback, parseAddress } from "./listen-address.ts";
-export type { ListenAddress } from "./listen-address.ts";
+export { formatAddress, isLoopback, parseAddress } from "../core/address.ts";
+export type { ListenAddress } from "../core/address.ts";
 export { loadConfig } from "./load.ts";
 export type { LoadOptions } from "./load.ts";
 export { configurationReference, describeDefault, describeKind, exampleFile, tomlValue } from "./reference.ts";

@@ -9,7 +9,7 @@ import { findConfigFile, readConfigFile } from "./config-file.ts";
 import type { ConfigFile } from "./config-file.ts";
 import { processEnvironment, strangeVariables } from "./environment.ts";
 import type { Environment } from "./environment.ts";
-import { parseAddress } from "./listen-address.ts";
+import { parseAddress } from "../core/address.ts";
 import { describeSource } from "./setting.ts";
 import type { ResolvedSetting, Setting, Source } from "./setting.ts";
 import { GUEST_LIMIT_NAMES, SETTINGS, guestLimitKey, guestPolicyKey } from "./settings.ts";

@@ -9,7 +9,7 @@ const PLAIN = { cores: 2, terminal: false };
 
 const OPENING = `# Configuration
 
-<!-- Made from runtime/config/settings.ts by \`node scripts/docs.ts\`; a test holds it to the code. -->
+<!-- Made from runtime/config/settings.ts by \`node scripts/generate-docs.ts\`; a test holds it to the code. -->
 
 A host takes each setting from the first of these that has it: a flag of \`sirsi serve\`, an environment variable, the configuration file, the default. \`sirsi config show\` prints the result and where each value came from.
 

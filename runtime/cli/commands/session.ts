@@ -38,7 +38,14 @@ const ALL_STATES = [SessionState.ACTIVE, SessionState.SUSPENDED, SessionState.EX
 
 export function addSessionCommands(program: Command, shell: Shell): void {
   const group = addGroup(program, "session", "Open, list, extend and end sessions", ["session create --user ada", "session list"]);
+  addCreate(group, shell);
+  addList(group, shell);
+  addShow(group, shell);
+  addExtend(group, shell);
+  addDelete(group, shell);
+}
 
+function addCreate(group: Command, shell: Shell): void {
   addCommand<CreateOptions>(group, shell, {
     usage: "create",
     summary: "Open a session",
@@ -66,7 +73,9 @@ export function addSessionCommands(program: Command, shell: Shell): void {
       if (!invocation.json) invocation.note(`next: sirsi agent create TYPE --session ${id}   (types: ${response.availableAgentTypes.map((type) => type.typeId).join(", ") || "none yet"})`);
     },
   });
+}
 
+function addList(group: Command, shell: Shell): void {
   addCommand<ListOptions>(group, shell, {
     usage: "list",
     summary: "List sessions, newest first",
@@ -84,7 +93,9 @@ export function addSessionCommands(program: Command, shell: Shell): void {
       if (nextPageToken !== "") invocation.note("there are more; raise --limit");
     },
   });
+}
 
+function addShow(group: Command, shell: Shell): void {
   addCommand(group, shell, {
     usage: "show [session]",
     summary: "Show a session and its agents",
@@ -97,7 +108,9 @@ export function addSessionCommands(program: Command, shell: Shell): void {
       invocation.show(GetSessionResponseSchema, response, human, [sessionId]);
     },
   });
+}
 
+function addExtend(group: Command, shell: Shell): void {
   addCommand<{ readonly by?: number }>(group, shell, {
     usage: "extend [session]",
     summary: "Move a session's expiry",
@@ -110,7 +123,9 @@ export function addSessionCommands(program: Command, shell: Shell): void {
       invocation.show(ExtendSessionResponseSchema, response, () => sessionFields(response.session), [sessionId]);
     },
   });
+}
 
+function addDelete(group: Command, shell: Shell): void {
   addCommand(group, shell, {
     usage: "delete <session>",
     summary: "End a session and all its agents",

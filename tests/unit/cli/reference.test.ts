@@ -20,7 +20,7 @@ COMP_WORDS=(${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.l
 }
 
 describe("the command tree", () => {
-  it("is what docs/cli.md says (run `node scripts/docs.ts`)", () => {
+  it("is what docs/cli.md says (run `node scripts/generate-docs.ts`)", () => {
     expect(readFileSync(new URL("../../../docs/cli.md", import.meta.url), "utf8")).toBe(cliReference());
   });
 

@@ -24,11 +24,11 @@ describe("the settings table", () => {
     expect(GRANTABLE).toEqual(HOST_CAPABILITIES);
   });
 
-  it("is what docs/configuration.md says (run `node scripts/docs.ts`)", () => {
+  it("is what docs/configuration.md says (run `node scripts/generate-docs.ts`)", () => {
     expect(committed("docs/configuration.md")).toBe(configurationReference());
   });
 
-  it("is what sirsi.toml.example says (run `node scripts/docs.ts`)", () => {
+  it("is what sirsi.toml.example says (run `node scripts/generate-docs.ts`)", () => {
     expect(committed("sirsi.toml.example")).toBe(exampleFile());
   });
 
