@@ -94,7 +94,7 @@ export interface Agents {
   spawn(spec: SpawnSpec): Promise<AgentView>;
   /** Any agent this host knows, TERMINATED ones only while the host still remembers them; null otherwise. */
   find(agentId: string): AgentView | null;
-  /** A session's agents that are not TERMINATED, in creation order. */
+  /** A session's agents that are not TERMINATED, in creation order; those being made too, from the call of spawn on. */
   ofSession(sessionId: string): readonly AgentView[];
   /** Agents that are not TERMINATED. */
   readonly count: number;

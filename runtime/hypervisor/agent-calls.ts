@@ -43,7 +43,8 @@ export function agentCalls(deps: AgentServiceDeps): AgentCalls {
       checkCapabilities(request.config?.requiredCapabilities ?? [], manifest, "config.required_capabilities", wrong);
       wrong.throwIfAny();
       if (request.parentAgentId !== "") requireLive(agentOf(deps, request.sessionId, request.parentAgentId));
-      const view = await gate.run(session.sessionId, session.config.maxAgents, () => agents.ofSession(session.sessionId).length, () => spawn(deps, session, request, context));
+      gate.enter(session.sessionId, session.config.maxAgents, () => agents.ofSession(session.sessionId).length);
+      const view = await spawn(deps, session, request, context);
       return create(CreateAgentResponseSchema, { agent: agentMessage(view), capabilities: capabilityMessages(view.manifest) });
     },
 
