@@ -1,6 +1,6 @@
 /** How an error is told to a person: what happened, why, what to do next. */
 import { ClientError } from "../client/index.ts";
-import { ERROR_TABLE, RpcCode, SirsiError } from "../core/errors.ts";
+import { ERROR_TABLE, RpcCode, SirsiError, adviceBeside } from "../core/errors.ts";
 import type { ErrorRow } from "../core/errors.ts";
 import { cleanText } from "./text.ts";
 
@@ -20,6 +20,7 @@ export interface Failure {
   /** Empty when there is nothing to add. */
   readonly reason: string;
   readonly why: string;
+  /** Empty when `what` says it already. */
   readonly next: string;
   /** Facts: field violations, then the error's own metadata. */
   readonly facts: readonly (readonly [string, string])[];
@@ -27,7 +28,7 @@ export interface Failure {
 
 export function failureOf(error: unknown, address: string): Failure {
   if (error instanceof UsageError) return { what: error.message, reason: "", why: "", next: error.next, facts: [] };
-  if (error instanceof SirsiError) return { what: error.message, reason: error.code, why: error.row.meaning, next: error.row.next, facts: Object.entries(error.details.metadata ?? {}) };
+  if (error instanceof SirsiError) return { what: error.message, reason: error.code, why: error.row.meaning, next: adviceBeside(error.message, error.row), facts: Object.entries(error.details.metadata ?? {}) };
   if (error instanceof ClientError) return clientFailure(error, address);
   return {
     what: error instanceof Error ? error.message : String(error),
@@ -46,8 +47,11 @@ function clientFailure(error: ClientError, address: string): Failure {
     ...Object.entries(error.metadata),
   ];
   if (error.retryAfterMs !== null) facts.push(["retry after", `${error.retryAfterMs} ms`]);
-  // A host's message may end with the same advice that comes below.
-  if (row !== null) return { what: error.message.replace(row.next, "").trim(), reason: error.reason, why: row.meaning, next: row.next, facts };
+  if (row !== null) {
+    // A host's message ends with the row's advice when it has none of its own.
+    const what = error.message.replace(row.next, "").trim();
+    return { what, reason: error.reason, why: row.meaning, next: adviceBeside(what, row), facts };
+  }
   if (error.rpcCode === RpcCode.UNAVAILABLE) {
     const next = "Start one with `sirsi serve`, or say where it is with --address or SIRSI_ADDRESS.";
     return { what: `no host answers at ${address}`, reason: "", why: error.message.replace(/\.? Resolution note: $/, ""), next, facts };
@@ -67,7 +71,8 @@ export function failureText(failure: Failure): string {
   const why = [failure.reason, failure.why].filter((part) => part !== "").join(": ");
   const lines = [`error: ${cleanText(failure.what)}`];
   if (why !== "") lines.push(`  why:  ${cleanText(why)}`);
-  for (const [name, value] of failure.facts) lines.push(`        ${cleanText(name)}: ${cleanText(value)}`);
+  const unsaid = failure.facts.filter(([, value]) => !failure.what.includes(value));
+  for (const [name, value] of unsaid) lines.push(`        ${cleanText(name)}: ${cleanText(value)}`);
   if (failure.next !== "") lines.push(`  next: ${failure.next}`);
   return `${lines.join("\n")}\n`;
 }

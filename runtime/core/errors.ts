@@ -89,6 +89,14 @@ export const ERROR_TABLE = {
 
 export type ErrorCode = keyof typeof ERROR_TABLE;
 
+/** A second clause: what to do next follows a semicolon, or is a sentence of its own. */
+const SAYS_NEXT = /; |[.?!] \S/;
+
+/** What a person should be told to do besides what the message says: nothing when it says it, else the row's advice. */
+export function adviceBeside(message: string, { next }: ErrorRow): string {
+  return SAYS_NEXT.test(message) ? "" : next;
+}
+
 export interface ErrorDetails {
   /** Facts for programs: string to string, sent as ErrorInfo.metadata. */
   readonly metadata?: Readonly<Record<string, string>>;

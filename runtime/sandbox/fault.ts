@@ -14,13 +14,13 @@ const PAGE_BYTES = 65_536;
 export function classifyFault(thrown: unknown, context: FaultContext): SirsiError {
   if (thrown instanceof SirsiError) return thrown;
   if (thrown instanceof RangeError && /call stack/i.test(thrown.message)) {
-    return new SirsiError("GUEST_TRAP", "the agent's calls went too deep and its stack overflowed; its last committed state stands", { metadata: { trap: "stack_overflow" } });
+    return new SirsiError("GUEST_TRAP", "the agent's calls went too deep and its stack overflowed, so its last committed state stands", { metadata: { trap: "stack_overflow" } });
   }
   if (thrown instanceof WebAssembly.RuntimeError) {
     if (/unreachable/.test(thrown.message) && nearlyFull(context)) {
       return new SirsiError("GUEST_MEMORY_EXHAUSTED", `the agent filled the ${context.limits.memoryMaxBytes} bytes of memory it may have and stopped; send less at once, or raise the module's memory limit`);
     }
-    return new SirsiError("GUEST_TRAP", `the agent trapped: ${thrown.message}${place(thrown)}; its last committed state stands`, { metadata: { trap: thrown.message } });
+    return new SirsiError("GUEST_TRAP", `the agent trapped: ${thrown.message}${place(thrown)} (its last committed state stands)`, { metadata: { trap: thrown.message } });
   }
   return SirsiError.from(thrown);
 }

@@ -225,10 +225,10 @@ export class GuestInstance {
     this.#slice = 0;
     this.revision.host.heartbeat();
     if (this.revision.host.monotonic() > this.#deadline) {
-      throw new SirsiError("DEADLINE_EXCEEDED", "the agent was still computing when the deadline passed; the step was stopped and had no effect");
+      throw new SirsiError("DEADLINE_EXCEEDED", "the agent was still computing when the deadline passed, and the step was stopped without effect");
     }
     if (this.#fuelLeft <= 0) {
-      throw new SirsiError("GUEST_FUEL_EXHAUSTED", `the agent used all of the ${this.#fuelUsed} fuel that one step may use; the step was stopped and had no effect`);
+      throw new SirsiError("GUEST_FUEL_EXHAUSTED", `the agent used all of the ${this.#fuelUsed} fuel that one step may use, and the step was stopped without effect`);
     }
     this.#slice = Math.min(this.revision.fuelSlice, this.#fuelLeft);
     this.#fuelLeft -= this.#slice;

@@ -198,6 +198,6 @@ export class Shard {
 /** For a caller that wants an error rather than an outcome. */
 export function lostError(lost: LostOutcome): SirsiError {
   return lost.culprit
-    ? new SirsiError("GUEST_TRAP", `the agent hung its shard and was stopped with it (${lost.why}); its last committed state stands`, { metadata: { trap: "hung" } })
+    ? new SirsiError("GUEST_TRAP", `the agent hung its shard and was stopped with it (${lost.why}), so its last committed state stands`, { metadata: { trap: "hung" } })
     : new SirsiError("SHARD_LOST", `the agent's shard ended before it answered (${lost.why}); the step had no effect, send again`, { retryAfterMs: 100 });
 }

@@ -220,7 +220,7 @@ describe("a limit", () => {
     await using test = await startGateway({ limits });
     const failure = await failureOf(call(test.client, sendMessage, textRequest("x".repeat(20_000))));
     expect(failure).toMatchObject({ code: status.RESOURCE_EXHAUSTED, reason: "PAYLOAD_TOO_LARGE", facts: { limit: "grpc.message_max_bytes", limit_bytes: "10000" } });
-    expect(failure.text).toMatch(/^the request has 20\d\d\d bytes; that is more than the 10000 bytes that grpc.message_max_bytes allows\. Send less/);
+    expect(failure.text).toMatch(/^the request has 20\d\d\d bytes, more than the 10000 bytes that grpc.message_max_bytes allows\. Send less/);
     expect(test.calls).toEqual([]);
   });
 

@@ -59,7 +59,7 @@ export class FaultTeller {
 
 /** `size` is null when all that is known is that it is too much. */
 export function tooLarge(what: "request" | "reply", size: string | number | null, messageMaxBytes: number): SirsiError {
-  const has = size === null ? "is larger than" : `has ${size} bytes; that is more than`;
+  const has = size === null ? "is larger than" : `has ${size} bytes, more than`;
   return new SirsiError("PAYLOAD_TOO_LARGE", `the ${what} ${has} the ${messageMaxBytes} bytes that grpc.message_max_bytes allows`, {
     metadata: { limit: "grpc.message_max_bytes", limit_bytes: String(messageMaxBytes) },
   });

@@ -8,7 +8,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { anyPack, durationFromMs, type Any } from "@bufbuild/protobuf/wkt";
 import { Metadata, status as GrpcStatus } from "@grpc/grpc-js";
-import { RpcCode, type SirsiError } from "../../core/errors.ts";
+import { RpcCode, adviceBeside, type SirsiError } from "../../core/errors.ts";
 import { BadRequestSchema, ErrorInfoSchema, PreconditionFailureSchema, RetryInfoSchema } from "../../contract/gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../contract/gen/google/rpc/status_pb.ts";
 
@@ -41,9 +41,9 @@ export function toStatus(error: SirsiError): CallStatus {
 
 /** What happened, then what to do next. */
 function messageOf(error: SirsiError): string {
-  const { next } = error.row;
   const what = clip(error.message, MESSAGE_CHARS);
-  const text = what.includes(next) ? what : `${what.replace(/\.$/, "")}. ${next}`;
+  const advice = adviceBeside(what, error.row);
+  const text = advice === "" ? what : `${what.replace(/\.$/, "")}. ${advice}`;
   const encoded = encodeURI(text).length;
   return encoded <= MESSAGE_ENCODED_BYTES ? text : clip(text, Math.floor((text.length * MESSAGE_ENCODED_BYTES) / encoded / 2));
 }

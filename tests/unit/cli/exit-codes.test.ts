@@ -58,6 +58,10 @@ describe("a failure's text", () => {
   it("does not give the same advice twice", () => {
     const error = new ClientError(3, `agent_id is wrong. ${ERROR_TABLE.INVALID_ARGUMENT.next}`, { reason: "INVALID_ARGUMENT" });
     expect(failureOf(error, "h:1")).toMatchObject({ what: "agent_id is wrong.", next: ERROR_TABLE.INVALID_ARGUMENT.next });
+    const advised = new ClientError(5, "no agent has the id a-1; list those there are", { reason: "AGENT_NOT_FOUND", metadata: { agent_id: "a-1", session_id: "s-1" } });
+    expect(failureText(failureOf(advised, "h:1"))).toBe(
+      "error: no agent has the id a-1; list those there are\n  why:  AGENT_NOT_FOUND: No agent of this session has this id.\n        session_id: s-1\n",
+    );
   });
 
   it("asks for a report of our own faults", () => {
