@@ -1,4 +1,5 @@
 /** An agent service on fakes and a clock that the test holds. */
+import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { createAgentService } from "../../runtime/hypervisor/agent-service.ts";
 import type { AgentServiceDeps, ComponentReading } from "../../runtime/hypervisor/agent-service-deps.ts";
 import type { AgentServiceApi, CallContext } from "../../runtime/hypervisor/service-api.ts";
@@ -16,6 +17,9 @@ import { FakeAgents, manifest } from "./fake-agents.ts";
 import { SessionShelf } from "./session-shelf.ts";
 
 export const SETTINGS: SessionSettings = { defaultTimeoutSeconds: 3_600, graceSeconds: 30, retentionSeconds: 86_400, sweepIntervalSeconds: 5 };
+
+/** What a message may be made of, field by field. */
+export type Fields<Schema extends DescMessage> = Exclude<MessageInitShape<Schema>, { readonly $typeName: string }>;
 
 export interface ServiceBench {
   readonly service: AgentServiceApi;

@@ -6,7 +6,7 @@ import { SirsiError } from "../../../runtime/core/errors.ts";
 import { newId } from "../../../runtime/core/ids.ts";
 import { manifest } from "../../support/fake-agents.ts";
 import { call, codeOf, refusal, serviceBench, wrongFields } from "../../support/service-bench.ts";
-import type { ServiceBench } from "../../support/service-bench.ts";
+import type { Fields, ServiceBench } from "../../support/service-bench.ts";
 
 let bench: ServiceBench;
 let sessionId: string;
@@ -15,9 +15,8 @@ beforeEach(async () => {
   sessionId = bench.session.sessionId;
 });
 
-type Init<Schema extends Parameters<typeof create>[0]> = Parameters<typeof create<Schema>>[1];
-const createAgent = (init: Init<typeof CreateAgentRequestSchema>) => bench.service.createAgent(create(CreateAgentRequestSchema, { sessionId, agentType: "echo", ...init }), call());
-const listAgents = (init: Init<typeof ListAgentsRequestSchema> = {}) => bench.service.listAgents(create(ListAgentsRequestSchema, { sessionId, ...init }), call());
+const createAgent = (init: Fields<typeof CreateAgentRequestSchema>) => bench.service.createAgent(create(CreateAgentRequestSchema, { sessionId, agentType: "echo", ...init }), call());
+const listAgents = (init: Fields<typeof ListAgentsRequestSchema> = {}) => bench.service.listAgents(create(ListAgentsRequestSchema, { sessionId, ...init }), call());
 const getAgent = (agentId: string) => bench.service.getAgent(create(GetAgentRequestSchema, { sessionId, agentId }), call());
 const deleteAgent = (agentId: string) => bench.service.deleteAgent(create(DeleteAgentRequestSchema, { sessionId, agentId }), call());
 const getStatus = (agentId: string) => bench.service.getAgentStatus(create(GetAgentStatusRequestSchema, { sessionId, agentId }), call());

@@ -4,17 +4,17 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { CreateSessionRequestSchema, DeleteSessionRequestSchema, ExtendSessionRequestSchema, GetSessionRequestSchema, ListSessionsRequestSchema, SessionState } from "../../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { newId } from "../../../runtime/core/ids.ts";
 import { call, codeOf, refusal, serviceBench, wrongFields } from "../../support/service-bench.ts";
-import type { ServiceBench } from "../../support/service-bench.ts";
+import type { Fields, ServiceBench } from "../../support/service-bench.ts";
 
 let bench: ServiceBench;
 beforeEach(async () => {
   bench = await serviceBench();
 });
 
-const createSession = (init: Parameters<typeof create<typeof CreateSessionRequestSchema>>[1]) => bench.service.createSession(create(CreateSessionRequestSchema, init), call());
+const createSession = (init: Fields<typeof CreateSessionRequestSchema>) => bench.service.createSession(create(CreateSessionRequestSchema, init), call());
 const getSession = (sessionId: string) => bench.service.getSession(create(GetSessionRequestSchema, { sessionId }), call());
 const deleteSession = (sessionId: string) => bench.service.deleteSession(create(DeleteSessionRequestSchema, { sessionId }), call());
-const listSessions = (init: Parameters<typeof create<typeof ListSessionsRequestSchema>>[1]) => bench.service.listSessions(create(ListSessionsRequestSchema, init), call());
+const listSessions = (init: Fields<typeof ListSessionsRequestSchema>) => bench.service.listSessions(create(ListSessionsRequestSchema, init), call());
 const extendSession = (sessionId: string, extendSeconds: number) => bench.service.extendSession(create(ExtendSessionRequestSchema, { sessionId, extendSeconds }), call());
 
 describe("CreateSession", () => {
