@@ -5,7 +5,7 @@
  * Order: metering comes before asyncify, so that asyncify puts the counting into
  * the regions that it skips while it rewinds: a rewind costs no fuel, whatever
  * loop it goes back into, and all that runs in the normal state is counted.
- * memory.copy and memory.fill are charged by length (one fuel for BULK_BYTES_PER_FUEL):
+ * memory.copy and memory.fill are charged by length, sixteen bytes a fuel:
  * one instruction may move the whole memory, and the clock is looked at only
  * between slices of fuel.
  *
@@ -30,6 +30,8 @@ const CHARGE = "sirsi:charge";
 const LOGGER = "log_execution";
 /** log2 of the bytes that one fuel copies or fills: 16 bytes take about as long as a turn of a tight loop. */
 const BULK_SHIFT = 4;
+/** A run this short is paid by the loop turn or the call that it takes to repeat it. */
+const FREE_BULK_BYTES = 1024;
 /** Nodes of the counting function; whatever is no bigger is inlined everywhere. */
 const INLINE_MAX_SIZE = 12;
 
@@ -42,6 +44,10 @@ const TIDY = ["simplify-locals-nostructure", "coalesce-locals", "reorder-locals"
 const RESERVED_NAMES = ["sirsi:", LOGGER, MEMORY_COPY, MEMORY_FILL, "asyncify_", "__asyncify_"];
 
 const { Features } = binaryen;
+/** A part of Binaryen's interface that its types leave out. */
+const { Block } = binaryen as unknown as { readonly Block: { setChildAt(block: number, index: number, child: number): void } };
+const BLOCK: number = binaryen.BlockId;
+const CALL: number = binaryen.CallId;
 /** What inspection lets through; a wider set would let the optimiser write what V8 may not read. */
 const FEATURES = (
   Features.MutableGlobals | Features.NontrappingFPToInt | Features.SIMD128 | Features.BulkMemory | Features.BulkMemoryOpt |
@@ -109,6 +115,7 @@ function meter(module: binaryen.Module, bulkMemory: boolean): void {
   module.setFeatures(FEATURES);
   module.runPasses(["log-execution"]);
   const logger = importedLogger(module);
+  dropExits(module, logger);
   module.removeFunction(logger);
   module.addGlobal(FUEL, binaryen.i32, true, module.i32.const(0));
   module.addGlobalExport(FUEL, FUEL);
@@ -125,6 +132,31 @@ function importedLogger(module: binaryen.Module): string {
     if (info.base === LOGGER) return info.name;
   }
   throw new SirsiError("INTERNAL", "Binaryen's log-execution pass added no logger import; the installed version of binaryen differs from the one this host was built for");
+}
+
+/**
+ * The pass logs a function's entry, its loops' turns, its returns and the end of its body. The last
+ * says nothing that the entry did not, and costs as much: (block (call entry) (block … (block (call end) last))).
+ */
+function dropExits(module: binaryen.Module, logger: string): void {
+  for (let i = 0; i < module.getNumFunctions(); i += 1) {
+    const { body } = binaryen.getFunctionInfo(module.getFunctionByIndex(i));
+    const ending = lastChild(lastChild(body));
+    const [end] = ending === 0 ? [] : childrenOf(ending);
+    if (end === undefined || binaryen.getExpressionId(end) !== CALL) continue;
+    const { target } = binaryen.getExpressionInfo(end) as binaryen.CallInfo;
+    if (target === logger) Block.setChildAt(ending, 0, module.nop());
+  }
+}
+
+/** 0, Binaryen's null, for what is no block and for an empty one. */
+function lastChild(expression: number): number {
+  return childrenOf(expression).at(-1) ?? 0;
+}
+
+function childrenOf(expression: number): number[] {
+  if (expression === 0 || binaryen.getExpressionId(expression) !== BLOCK) return [];
+  return (binaryen.getExpressionInfo(expression) as binaryen.BlockInfo).children;
 }
 
 /** (id) -> (): fuel = fuel - 1; when below zero, fuel = refill(). */
@@ -156,7 +188,8 @@ function addChargedBulkMemory(module: binaryen.Module): void {
   ]));
   const charged = (name: string, instruction: number) => {
     if (module.getFunction(name) !== 0) module.removeFunction(name);
-    module.addFunction(name, three, binaryen.none, [], module.block(null, [module.call(CHARGE, [argument(2)], binaryen.none), instruction]));
+    const long = i32.gt_u(argument(2), i32.const(FREE_BULK_BYTES));
+    module.addFunction(name, three, binaryen.none, [], module.block(null, [module.if(long, module.call(CHARGE, [argument(2)], binaryen.none)), instruction]));
   };
   charged(MEMORY_COPY, memory.copy(argument(0), argument(1), argument(2)));
   charged(MEMORY_FILL, memory.fill(argument(0), argument(1), argument(2)));

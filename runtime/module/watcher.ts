@@ -1,7 +1,7 @@
 /**
  * Tells when a file of the module directory has come, changed or gone.
  *
- * A file is reported once its size and time have stood still for STABLE_MS, so that one
+ * A file is reported once its size has stood still for STABLE_MS, so that one
  * being written is left alone; a writer that pauses for longer has its half taken, refused
  * as it does not read well, and its whole taken when it goes on. An atomic rename is
  * reported just as soon. What counts as a module file: module-directory.ts.

@@ -85,7 +85,7 @@ describe("the admission thread", () => {
     const wasm = guestModule();
     const at = Buffer.from(wasm).indexOf(Uint8Array.of(0x42, 0x82, 0x80, 0x80, 0x80));
     expect(at).toBeGreaterThan(0);
-    const wrong = Uint8Array.from([...wasm]);
+    const wrong = wasm.slice();
     wrong.set([0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01], at);
     expect(reasonOf(await start().admit(wrong, PLAIN))).toMatch(/does not compile as it was delivered/);
   });

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { SirsiError } from "../../runtime/core/errors.ts";
 import { admit } from "../../runtime/module/admit.ts";

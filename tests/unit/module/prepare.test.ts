@@ -94,6 +94,21 @@ describe("prepare", () => {
     expect(() => instantiate(prepared(HOSTILE_MODULES["startLoops"]!()), newHost())).toThrow(OutOfFuel);
   });
 
+  it("counts function entries and loop turns, not the ends of functions", () => {
+    const bytes = guestModule({}, {
+      fields: `(func $leaf (param i32) (result i32) (drop (memory.size)) (i32.add (local.get 0) (i32.const 1)))
+        (func (export "work") (param $turns i32) (result i32) (local $sum i32)
+          (loop $l
+            (local.set $sum (call $leaf (local.get $sum)))
+            (br_if $l (local.tee $turns (i32.sub (local.get $turns) (i32.const 1)))))
+          (local.get $sum))`,
+    });
+    const guest = instantiate(prepared(bytes), newHost());
+    guest.fuel.value = FUEL_SLICE;
+    expect(poke(guest, "work", 100)).toBe(100);
+    expect(FUEL_SLICE - guest.fuel.value).toBe(1 + 100 + 100);
+  });
+
   it("charges filling and copying by their length", () => {
     const host = newHost();
     const guest = instantiate(prepared(HOSTILE_MODULES["bulkFill"]!(), 64 * MIB), host);
@@ -114,6 +129,8 @@ describe("prepare", () => {
     poke(guest, "copy", 102, 100, 5);
     poke(guest, "fill", 200, 7, 3);
     poke(guest, "copy", 65_536, 0, 0);
+    poke(guest, "fill", 5_000, 9, 2_000);
+    expect(memory.subarray(5_000, 7_000).every((byte) => byte === 9)).toBe(true);
     expect([...memory.subarray(100, 107)]).toEqual([1, 2, 1, 2, 3, 4, 5]);
     expect([...memory.subarray(200, 204)]).toEqual([7, 7, 7, 0]);
     expect(() => poke(guest, "fill", 65_530, 1, 7)).toThrow(WebAssembly.RuntimeError);
