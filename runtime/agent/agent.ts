@@ -18,6 +18,7 @@ import { Deferred } from "../core/deferred.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { Revision } from "../module/revision.ts";
 import { LatencyHistogram } from "../observe/index.ts";
+import type { InstanceHandle } from "../sandbox/index.ts";
 import type { AgentRecord, StoredAgent } from "../store/store.ts";
 import { type AgentPhase, type AgentPhaseEvent, phaseReason, publicState, transition } from "./agent-state.ts";
 import type { AgentChanges, AgentView, Delivery, HostEvent, Reply } from "./agents.ts";
@@ -29,7 +30,7 @@ import { NO_SIGNAL, openFresh, openFrom, type OpenedLife, type StepOptions } fro
 import type { Effect } from "./effects.ts";
 import { Mailbox } from "./mailbox.ts";
 import { decideRestart } from "./restart-policy.ts";
-import { answerWaits, beginStep, firstEnd, isGuestFault, type StepRun } from "./step.ts";
+import { answerWaits, firstEnd, isGuestFault, type WaitingRun } from "./step.ts";
 import { answerOf, callOf, collectEffects, type Completed, release, stepIdOf } from "./run-work.ts";
 import type { ModuleCells, Surroundings } from "./surroundings.ts";
 import { type SwapOutcome, swapLife } from "./swap.ts";
@@ -229,7 +230,7 @@ export class Agent {
     if (!cancelled && this.around.clock.monotonic() <= work.deadline) return false;
     const error = cancelled
       ? new SirsiError("CANCELLED", "the caller went away before the agent came to the message; it had no effect")
-      : new SirsiError("DEADLINE_EXCEEDED", "the deadline passed while the message waited in the agent's mailbox; it had no effect");
+      : new SirsiError("DEADLINE_EXCEEDED", "the deadline passed while the message waited in the agent's mailbox, without effect");
     this.#fail(work, error);
     return true;
   }
@@ -268,42 +269,43 @@ export class Agent {
 
   /** Runs the step, and again when a shard died under it before it had done anything that shows. Throws what ended it. */
   async #runOnce(work: Work): Promise<Completed> {
-    const { around } = this;
+    const { clock } = this.around;
     const call = callOf(work);
-    const started = around.clock.monotonic();
+    const started = clock.monotonic();
     for (let attempt = 1; ; attempt++) {
+      const handle = this.#slot.live ?? (await this.#slot.open());
+      const timeoutMs = Math.max(1, work.deadline - clock.monotonic());
+      const outcome = await handle.step(call, { timeoutMs, fuel: this.#revision.limits.fuelPerStep, checkpoint: this.durable });
       const effects: Effect[] = [];
-      const run: StepRun = {
-        clock: around.clock,
-        handle: this.#slot.live ?? (await this.#slot.open()),
-        call,
-        fuel: this.#revision.limits.fuelPerStep,
-        checkpoint: this.durable,
-        capabilities: around.capabilities,
-        onEmits: (emits) => collectEffects(work, emits, effects),
-        asker: {
-          agentId: this.id,
-          sessionId: this.sessionId,
-          grants: this.#revision.grants,
-          deadline: work.deadline,
-          signal: work.signal ?? NO_SIGNAL,
-          idempotencyKey: stepIdOf(work),
-          traceparent: work.kind === "message" ? work.delivery.traceparent : "",
-        },
-      };
-      const outcome = await beginStep(run);
-      const end = outcome.kind === "waiting" ? await answerWaits(run, outcome) : firstEnd(outcome);
+      const end = outcome.kind === "waiting" ? await answerWaits(this.#waitingRun(work, handle, effects), outcome) : firstEnd(outcome);
       if (end.kind === "done") {
-        const now = around.clock.now();
-        this.#cells.stepSeconds.observe((around.clock.monotonic() - started) / 1000);
+        this.#cells.stepSeconds.observe((clock.monotonic() - started) / 1000);
         if (end.emits.length > 0) collectEffects(work, end.emits, effects);
         // The batch that the bytes lie in is shared; this copy may be kept.
         const result = end.result.slice();
-        return { work, call, result, answer: answerOf(work, result, now), effects, end };
+        return { work, call, result, answer: answerOf(work, result, clock.now()), effects, end };
       }
       if (end.kind === "failed" || attempt === STARTS_PER_STEP) throw end.error;
       this.#slot.drop();
     }
+  }
+
+  #waitingRun(work: Work, handle: InstanceHandle, effects: Effect[]): WaitingRun {
+    return {
+      clock: this.around.clock,
+      handle,
+      capabilities: this.around.capabilities,
+      onEmits: (emits) => collectEffects(work, emits, effects),
+      asker: {
+        agentId: this.id,
+        sessionId: this.sessionId,
+        grants: this.#revision.grants,
+        deadline: work.deadline,
+        signal: work.signal ?? NO_SIGNAL,
+        idempotencyKey: stepIdOf(work),
+        traceparent: work.kind === "message" ? work.delivery.traceparent : "",
+      },
+    };
   }
 
   /** A2: what this returns is waited for before anything shows. */
@@ -315,7 +317,7 @@ export class Agent {
     const contentHash = work.kind === "message" && this.durable ? messageHash(work.delivery.message) : "";
     const written = this.ledger.record(this.#revision, this.conversation, completed, contentHash, tookMs, this.around.clock.now());
     if (written === null || work.kind !== "message") return written;
-    return written.then(() => this.conversation.settleStored(work.delivery.message.messageId, contentHash));
+    return written.then(() => this.conversation.settleStored(work.delivery.message.messageId));
   }
 
   #settle({ work, answer, effects }: Completed): void {

@@ -3,36 +3,27 @@
  * memory of message ids (D2). A message id takes effect at most once while its
  * exchange is kept; a repeat gets the recorded reply or the recorded refusal.
  *
- * A durable agent's exchanges lie in the store and only their hashes here. Those of
- * an agent without durability live here alone, as the bytes that went to the guest
- * and came back: a hundred of them are kept per agent, and objects would weigh ten times as much.
+ * A durable agent's exchanges lie in the store, and only their ids here; those of an
+ * agent without durability live here alone.
  */
 import { hash } from "node:crypto";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Exchange, ExchangeSchema, type Message, MessageSchema, type Suggestion } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { decodeGuestResult, decodeMessageCall } from "../contract/guest-codec.ts";
-import { SirsiError } from "../core/errors.ts";
+import type { SirsiError } from "../core/errors.ts";
 import type { Reply } from "./agents.ts";
+import { ExchangeRing, type RingExchange } from "./exchange-ring.ts";
 import { readMessageEnd } from "./message-end.ts";
 
 /** An exchange as it ended. */
 export type ExchangeEnd = { readonly kind: "reply"; readonly response: Message; readonly suggestions: readonly Suggestion[] } | { readonly kind: "refusal"; readonly error: SirsiError };
 
-export interface KeptExchange {
-  readonly kind: "kept";
-  readonly sequence: number;
-  /** The GuestCall and the GuestResult, as they were. */
-  readonly call: Uint8Array;
-  readonly result: Uint8Array;
-  readonly completedAt: number;
-}
-
 export type KnownMessage =
   /** Its step has not ended: whoever asks again waits for the same reply. */
   | { readonly kind: "running"; readonly message: Message; readonly reply: Promise<Reply> }
-  | { readonly kind: "stored"; readonly messageHash: string }
-  | KeptExchange;
+  | { readonly kind: "kept"; readonly exchange: RingExchange }
+  | { readonly kind: "stored" };
 
 /** The identity of a message's content; the time it claims is not part of it, so a client may stamp a repeat anew. */
 export function messageHash(message: Message): string {
@@ -40,9 +31,9 @@ export function messageHash(message: Message): string {
   return hash("sha256", toBinary(MessageSchema, rest), "hex");
 }
 
-export function openKept(kept: KeptExchange): { readonly message: Message; readonly end: ExchangeEnd } {
-  const message = decodeMessageCall(kept.call);
-  return { message, end: readMessageEnd(message.messageId, decodeGuestResult(kept.result), kept.completedAt) };
+export function openKept(kept: RingExchange): { readonly message: Message; readonly end: ExchangeEnd } {
+  const message = decodeMessageCall(kept.call.slice());
+  return { message, end: readMessageEnd(message.messageId, decodeGuestResult(kept.result.slice()), kept.completedAt) };
 }
 
 /** Attachments of a request larger than this are left out of the kept exchange; their names and sizes stay. */
@@ -50,22 +41,29 @@ const KEPT_ATTACHMENT_BYTES = 64 * 1024;
 /** Kept exchanges of an agent without durability give way, oldest first, beyond this many bytes. */
 const KEPT_BYTES_MAX = 1024 * 1024;
 
+type Running = Extract<KnownMessage, { kind: "running" }>;
+
 export class Conversation {
   readonly #capacity: number;
-  readonly #known = new Map<string, KnownMessage>();
-  #keptBytes = 0;
+  /** Ids in the order they came; null once the step has ended and its exchange is recorded. */
+  readonly #known = new Map<string, Running | null>();
+  readonly #ring: ExchangeRing;
   /** Whether every id of a kept exchange is in `#known`; false after a restart, until the store has been asked. */
   complete: boolean;
   sequence: number;
 
   constructor(capacity: number, sequence: number) {
     this.#capacity = capacity;
+    this.#ring = new ExchangeRing(capacity, KEPT_BYTES_MAX);
     this.sequence = sequence;
     this.complete = sequence === 0;
   }
 
   find(messageId: string): KnownMessage | undefined {
-    return this.#known.get(messageId);
+    const known = this.#known.get(messageId);
+    if (known !== null) return known;
+    const exchange = this.#ring.find(messageId);
+    return exchange === null ? { kind: "stored" } : { kind: "kept", exchange };
   }
 
   begin(messageId: string, message: Message, reply: Promise<Reply>): void {
@@ -77,33 +75,26 @@ export class Conversation {
     this.#known.delete(messageId);
   }
 
-  settleStored(messageId: string, contentHash: string): void {
-    this.#settle(messageId, { kind: "stored", messageHash: contentHash });
-  }
-
-  settleKept(messageId: string, call: Uint8Array, result: Uint8Array, completedAt: number): void {
-    this.#keptBytes += call.length + result.length;
-    this.#settle(messageId, { kind: "kept", sequence: this.sequence, call, result, completedAt });
-  }
-
-  #settle(messageId: string, known: KnownMessage): void {
-    // Set anew, so that the map's order is the order of ends.
-    this.#known.delete(messageId);
-    this.#known.set(messageId, known);
-    if (this.#known.size <= this.#capacity && this.#keptBytes <= KEPT_BYTES_MAX) return;
-    for (const [id, entry] of this.#known) {
-      if ((this.#known.size <= this.#capacity && this.#keptBytes <= KEPT_BYTES_MAX) || id === messageId) break;
-      if (entry.kind === "running") continue;
-      if (entry.kind === "kept") this.#keptBytes -= entry.call.length + entry.result.length;
+  /** Its exchange is in the store. */
+  settleStored(messageId: string): void {
+    this.#known.set(messageId, null);
+    if (this.#known.size <= this.#capacity) return;
+    for (const [id, known] of this.#known) {
+      if (known !== null) continue;
       this.#known.delete(id);
+      if (this.#known.size <= this.#capacity) return;
     }
+  }
+
+  /** Its exchange is kept here, as the call that went to the guest and the result that came back. */
+  settleKept(messageId: string, call: Uint8Array, result: Uint8Array, completedAt: number): void {
+    this.#known.set(messageId, null);
+    for (const dropped of this.#ring.push({ messageId, sequence: this.sequence, call, result, completedAt })) this.#known.delete(dropped);
   }
 
   /** Kept exchanges below a sequence, newest first, as they are stored. */
   list(beforeSequence: number, limit: number): { readonly sequence: number; readonly body: Uint8Array }[] {
-    const kept = [...this.#known.values()].filter((known): known is KeptExchange => known.kind === "kept" && known.sequence < beforeSequence);
-    kept.sort((a, b) => b.sequence - a.sequence);
-    return kept.slice(0, limit).map((exchange) => {
+    return this.#ring.list(beforeSequence, limit).map((exchange) => {
       const { message, end } = openKept(exchange);
       return { sequence: exchange.sequence, body: exchangeBody(exchange.sequence, message, end, exchange.completedAt) };
     });

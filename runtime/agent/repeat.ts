@@ -17,14 +17,12 @@ export async function answerRepeat(agent: Repeated, delivery: Delivery, known: K
       requireSameMessage(message, messageHash(known.message));
       return { ...(await known.reply), replayed: true };
     case "kept": {
-      const kept = openKept(known);
+      const kept = openKept(known.exchange);
       requireSameMessage(message, messageHash(kept.message));
       return replay(message.messageId, kept.end);
     }
     case "stored":
-      requireSameMessage(message, known.messageHash);
-      break;
-    default:
+    case undefined:
   }
   const stored = await agent.around.store.findExchange(agent.id, message.messageId);
   if (stored !== null) {

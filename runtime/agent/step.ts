@@ -26,16 +26,20 @@ export type StepEnd =
   | { readonly kind: "repeatable"; readonly error: SirsiError }
   | { readonly kind: "failed"; readonly error: SirsiError };
 
-export interface StepRun {
+/** What answering a guest's waits takes. */
+export interface WaitingRun {
   readonly clock: Clock;
   readonly handle: InstanceHandle;
-  readonly call: Uint8Array;
-  readonly fuel: number;
-  readonly checkpoint: boolean;
   readonly asker: Asker;
   readonly capabilities: Capabilities;
   /** What the guest emitted before a wait. The bytes are the callee's to copy. */
   readonly onEmits: (emits: readonly Uint8Array[]) => void;
+}
+
+export interface StepRun extends WaitingRun {
+  readonly call: Uint8Array;
+  readonly fuel: number;
+  readonly checkpoint: boolean;
 }
 
 /** Time a guest still gets to take the answer "your deadline has passed" and end in order. */
@@ -50,14 +54,9 @@ export function isGuestFault(error: SirsiError): boolean {
 }
 
 export async function driveStep(run: StepRun): Promise<StepEnd> {
-  const outcome = await beginStep(run);
-  return outcome.kind === "waiting" ? await answerWaits(run, outcome) : firstEnd(outcome);
-}
-
-/** The first leg alone, for a caller that spares itself the rest when the guest does not wait. */
-export function beginStep(run: StepRun): Promise<ShardStepOutcome> {
   const timeoutMs = Math.max(1, run.asker.deadline - run.clock.monotonic());
-  return run.handle.step(run.call, { timeoutMs, fuel: run.fuel, checkpoint: run.checkpoint });
+  const outcome = await run.handle.step(run.call, { timeoutMs, fuel: run.fuel, checkpoint: run.checkpoint });
+  return outcome.kind === "waiting" ? await answerWaits(run, outcome) : firstEnd(outcome);
 }
 
 type Waiting = Extract<ShardStepOutcome, { kind: "waiting" }>;
@@ -70,7 +69,7 @@ export function firstEnd(outcome: Ended): StepEnd {
 }
 
 /** Answers the guest's requests until the step ends. */
-export async function answerWaits(run: StepRun, first: Waiting): Promise<StepEnd> {
+export async function answerWaits(run: WaitingRun, first: Waiting): Promise<StepEnd> {
   let outcome: ShardStepOutcome = first;
   for (let waits = 1; outcome.kind === "waiting"; waits++) {
     run.onEmits(outcome.emits);
@@ -94,7 +93,7 @@ function endOf(outcome: Ended): StepEnd {
   }
 }
 
-function givenUp(run: StepRun): StepEnd {
+function givenUp(run: WaitingRun): StepEnd {
   run.handle.close();
   return { kind: "failed", error: new SirsiError("CANCELLED", "the step was given up while it waited; it had no effect") };
 }

@@ -17,48 +17,21 @@ import {
   type GuestResult,
   GuestResultSchema,
 } from "./gen/sirsi/agent/v1/guest_pb.ts";
-import { type Message, MessageSchema } from "./gen/sirsi/agent/v1/agent_service_pb.ts";
+import type { Message } from "./gen/sirsi/agent/v1/agent_service_pb.ts";
+import { decodePlainResult, encodePlainMessageCall } from "./message-codec.ts";
 
 export function encodeGuestCall(call: GuestCall["call"]): Uint8Array {
   return toBinary(GuestCallSchema, create(GuestCallSchema, { call }));
 }
 
-/** GuestCall.message, written around an already serialized Message: the hot path. */
 export function encodeMessageCall(message: Message, context: Readonly<Record<string, string>>, sourceAgentId: string): Uint8Array {
-  let bare = true;
-  for (const _ in context) {
-    bare = false;
-    break;
-  }
-  if (!bare || sourceAgentId !== "") {
-    return encodeGuestCall({ case: "message", value: { $typeName: "sirsi.agent.v1.MessageCall", message, context: { ...context }, sourceAgentId } });
-  }
-  const body = toBinary(MessageSchema, message);
-  const inner = varintLength(body.length) + 1 + body.length;
-  const out = new Uint8Array(1 + varintLength(inner) + inner);
-  out[0] = 0x12; // GuestCall.message = 2, length-delimited
-  let at = writeVarint(out, 1, inner);
-  out[at++] = 0x0a; // MessageCall.message = 1, length-delimited
-  at = writeVarint(out, at, body.length);
-  out.set(body, at);
-  return out;
+  const plain = sourceAgentId === "" && isEmpty(context) ? encodePlainMessageCall(message) : null;
+  return plain ?? encodeGuestCall({ case: "message", value: { $typeName: "sirsi.agent.v1.MessageCall", message, context: { ...context }, sourceAgentId } });
 }
 
-function varintLength(value: number): number {
-  let length = 1;
-  for (let rest = value; rest > 0x7f; rest >>>= 7) length++;
-  return length;
-}
-
-function writeVarint(out: Uint8Array, at: number, value: number): number {
-  let rest = value;
-  let next = at;
-  while (rest > 0x7f) {
-    out[next++] = (rest & 0x7f) | 0x80;
-    rest >>>= 7;
-  }
-  out[next++] = rest;
-  return next;
+function isEmpty(map: Readonly<Record<string, string>>): boolean {
+  for (const _ in map) return false;
+  return true;
 }
 
 function decode<Desc extends DescMessage>(schema: Desc, bytes: Uint8Array, what: string): MessageShape<Desc> {
@@ -71,6 +44,8 @@ function decode<Desc extends DescMessage>(schema: Desc, bytes: Uint8Array, what:
 }
 
 export function decodeGuestResult(bytes: Uint8Array): GuestResult["result"] {
+  const plain = decodePlainResult(bytes);
+  if (plain !== null) return plain;
   const { result } = decode(GuestResultSchema, bytes, "a result");
   if (result.case === undefined) throw new SirsiError("GUEST_PROTOCOL", "the guest sent an empty result; every call is answered with one of GuestResult's cases");
   return result;

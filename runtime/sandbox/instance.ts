@@ -61,6 +61,8 @@ export class GuestInstance {
   #fuelLeft = 0;
   #fuelUsed = 0;
   #slice = 0;
+  /** What the fuel global holds while no guest code runs. */
+  #unused = 0;
   #deadline = 0;
   #takeCheckpoint = false;
   #hostCalls = 0;
@@ -206,16 +208,22 @@ export class GuestInstance {
 
   // --- fuel and time ---------------------------------------------------------
 
+  /** What is left of the slice before serves on when there is enough of it: writing the global costs as much as a small step. */
   #grantSlice(): void {
-    this.#slice = Math.max(0, Math.min(this.revision.fuelSlice, this.#fuelLeft));
+    const most = Math.max(0, Math.min(this.revision.fuelSlice, this.#fuelLeft));
+    if (this.#unused > most || this.#unused * 2 < most) {
+      this.#guest.fuel.value = most;
+      this.#unused = most;
+    }
+    this.#slice = this.#unused;
     this.#fuelLeft -= this.#slice;
-    this.#guest.fuel.value = this.#slice;
   }
 
   #countFuel(): void {
-    const unused = Math.max(0, Math.min(this.#slice, this.#guest.fuel.value));
-    this.#fuelUsed += this.#slice - unused;
-    this.#fuelLeft += unused;
+    const value = this.#guest.fuel.value;
+    this.#unused = Math.max(0, Math.min(this.#slice, value));
+    this.#fuelUsed += this.#slice - this.#unused;
+    this.#fuelLeft += this.#unused;
     this.#slice = 0;
   }
 

@@ -8,7 +8,6 @@ import { SirsiError } from "../core/errors.ts";
 import type { GuestLimits } from "../core/limits.ts";
 import { type PristineImage, pristineImage } from "./checkpoint.ts";
 import { GuestMemory } from "./guest-memory.ts";
-import type { GuestInstance } from "./instance.ts";
 
 /** The part of a Revision that a shard needs; plain data plus the compiled module. */
 export interface ShardRevision {
@@ -20,12 +19,25 @@ export interface ShardRevision {
   readonly canWait: boolean;
 }
 
+/** The instance that is being entered, as its imports see it. */
+export interface EnteredGuest {
+  readonly state: string;
+  readonly memory: GuestMemory;
+  refill(): number;
+  abort(message: string, file: string, line: number, column: number): never;
+  log(level: number, pointer: number, length: number): void;
+  now(): bigint;
+  random(pointer: number, length: number): void;
+  emit(pointer: number, length: number): void;
+  request(pointer: number, length: number): bigint;
+}
+
 /** What a shard offers its guests. */
 export interface GuestHost {
   now(): number;
   monotonic(): number;
   random(into: Uint8Array): void;
-  log(instance: GuestInstance, level: number, line: string): void;
+  log(instance: EnteredGuest, level: number, line: string): void;
   /** Tells the watchdog that guest code is still under control. */
   heartbeat(): void;
 }
@@ -60,7 +72,7 @@ export class LoadedRevision {
   readonly fuelSlice: number;
   readonly #revision: ShardRevision;
   readonly #imports: WebAssembly.Imports;
-  #current: GuestInstance | null = null;
+  #current: EnteredGuest | null = null;
   #startFuel = 0;
   #startDeadline = 0;
   #pristine: PristineImage | null = null;
@@ -81,7 +93,7 @@ export class LoadedRevision {
   }
 
   /** Instantiates for `instance` and runs the start function, metered like everything else. */
-  link(instance: GuestInstance): LinkedGuest {
+  link(instance: EnteredGuest): LinkedGuest {
     this.#current = null;
     this.#startFuel = this.limits.fuelPerStep;
     this.#startDeadline = this.host.monotonic() + this.limits.stepTimeoutMs;
@@ -94,7 +106,7 @@ export class LoadedRevision {
     return this.#bind(exports, memory, instance);
   }
 
-  #bind(exports: Record<string, unknown>, memory: GuestMemory, instance: GuestInstance): LinkedGuest {
+  #bind(exports: Record<string, unknown>, memory: GuestMemory, instance: EnteredGuest): LinkedGuest {
     const fn = (name: string): AnyExport => {
       const found = exports[name];
       if (typeof found !== "function") throw new SirsiError("MODULE_REJECTED", `module ${this.name} does not export the function ${name}`);
@@ -129,7 +141,7 @@ export class LoadedRevision {
     };
   }
 
-  #guest(what: string): GuestInstance {
+  #guest(what: string): EnteredGuest {
     if (this.#current === null) throw new SirsiError("GUEST_PROTOCOL", `the guest called ${what} from its start function; do that in onInit, because all agents begin from one image`);
     return this.#current;
   }

@@ -21,7 +21,7 @@ const counters = new Int32Array((workerData as { counters: SharedArrayBuffer }).
 
 const revisions = new Map<number, LoadedRevision>();
 const instances = new Map<number, GuestInstance>();
-const idOf = new WeakMap<GuestInstance, number>();
+const idOf = new WeakMap<object, number>();
 const answers = new FrameWriter();
 let lastFlush = 0;
 
