@@ -30,7 +30,7 @@ const checkSidecar = new Ajv({ verbose: true }).compile<{ durability?: Durabilit
 export function readManifest(customs: readonly CustomSection[]): Manifest {
   const sections = customs.filter((section) => section.name === MANIFEST_SECTION);
   const [section] = sections;
-  if (section === undefined) throw new SirsiError("MODULE_REJECTED", `it has no ${MANIFEST_SECTION} section; build it with the SDK, or append one with \`sirsi module manifest\``);
+  if (section === undefined) throw new SirsiError("MODULE_REJECTED", `it has no ${MANIFEST_SECTION} section; build it with the SDK, which adds it`);
   if (sections.length > 1) throw new SirsiError("MODULE_REJECTED", `it has ${sections.length} ${MANIFEST_SECTION} sections and must have one; keep only the last that the build added`);
   if (section.bytes.length > MANIFEST_MAX_BYTES) throw new SirsiError("MODULE_REJECTED", `its ${MANIFEST_SECTION} section has ${section.bytes.length} bytes and may have ${MANIFEST_MAX_BYTES}; shorten it`);
   const manifest = parseJson(section.bytes);
