@@ -157,7 +157,9 @@ interface Place {
 
 function place(filter: string, offset: number | null): Place | null {
   if (offset === null) return null;
-  const before = filter.slice(0, offset).split("\n");
+  // The parser's places of operators begin with the white space before them.
+  const start = offset + (/^\s*/.exec(filter.slice(offset))?.[0].length ?? 0);
+  const before = filter.slice(0, start).split("\n");
   return { line: before.length, column: (before.at(-1) ?? "").length + 1 };
 }
 

@@ -111,7 +111,7 @@ function typeOfList(elements: readonly Expr[], id: bigint, literals: LiteralUse[
 }
 
 const ORDERED: ReadonlySet<FilterType> = new Set(["int", "double", "string", "timestamp", "duration"]);
-const SIGNS: Readonly<Record<string, string>> = { "_<_": "<", "_<=_": "<=", "_>_": ">", "_>=_": ">=", "_==_": "==", "_!=_": "!=", "_&&_": "&&", "_||_": "||", "_+_": "+", "_-_": "-", "@in": "in" };
+const SIGNS: Readonly<Record<string, string>> = { "_<_": "<", "_<=_": "<=", "_>_": ">", "_>=_": ">=", "_==_": "==", "_!=_": "!=", "_&&_": "&&", "_||_": "||", "_+_": "+", "_-_": "-", "@in": "in", "!_": "!", "-_": "-", "_[_]": "[]", "_?_:_": "?:" };
 
 function typeOfCall(call: Call, id: bigint, literals: LiteralUse[]): FilterType {
   const types = call.args.map((arg) => typeOf(arg, literals));
