@@ -10,9 +10,11 @@ import { GuestCallSchema, GuestEmitSchema, GuestRequestSchema, GuestResponseSche
 import type { GuestEmit, GuestRequest, GuestResult, HealthResult, InitCallSchema, MessageResult, SaveResult, SuggestResult } from "../../runtime/contract/gen/sirsi/agent/v1/guest_pb.ts";
 import { SirsiError } from "../../runtime/core/errors.ts";
 
+export type ResponseInput = MessageInitShape<typeof GuestResponseSchema>;
+
 export interface GuestOptions {
   /** Answers sirsi.request; by default every request fails with "unavailable". */
-  readonly request?: (request: GuestRequest) => MessageInitShape<typeof GuestResponseSchema>;
+  readonly request?: (request: GuestRequest) => ResponseInput;
   readonly nowMs?: number;
 }
 

@@ -112,7 +112,7 @@ function addResource(document: JsonDocument, node: i32, values: i32, module: str
   resource.name = document.text(document.get(node, "name"));
   resource.provider = provider;
   // Terraform before 0.13 gives addresses within the module.
-  resource.address = module != "" && !address.startsWith(module + ".") ? module + "." + address : address;
+  resource.address = module != "" && !address.startsWith("module.") ? module + "." + address : address;
   resource.action = change == MISSING ? "" : actionOf(document, change);
   keep(resource, estate);
 }

@@ -3,6 +3,7 @@
  * trap whatever the bytes are. Texts and numbers stay in the bytes until they are asked for.
  */
 import { bytesOf } from "./bytes";
+import { isWhole, lastWhole, nearestF64 } from "./json-number";
 import { DEPTH_DEFAULT, JsonKind, JsonParser, hexDigit } from "./json-parse";
 import { decodeUtf8 } from "./wire";
 
@@ -148,17 +149,17 @@ export class JsonDocument {
 
   /** A number as the nearest f64; `raw` has all its digits. */
   number(node: i32, fallback: f64 = NaN): f64 {
-    return this.kind(node) == JsonKind.NUMBER ? toF64(this.raw(node)) : fallback;
+    return this.kind(node) == JsonKind.NUMBER ? nearestF64(this.raw(node)) : fallback;
   }
 
   /** Whether a node is a whole number that fits 64 bits, so that `integer` is exact. */
   isInteger(node: i32): bool {
-    return this.kind(node) == JsonKind.NUMBER && readI64(this.raw(node));
+    return this.kind(node) == JsonKind.NUMBER && isWhole(this.raw(node));
   }
 
   /** A whole number, exactly; the fallback when it is none or does not fit 64 bits. */
   integer(node: i32, fallback: i64 = 0): i64 {
-    return this.isInteger(node) ? lastI64 : fallback;
+    return this.isInteger(node) ? lastWhole() : fallback;
   }
 }
 
@@ -277,46 +278,4 @@ function plain(kind: i32): i32 {
     default:
       return kind;
   }
-}
-
-let lastI64: i64 = 0;
-
-/** Puts a whole number that fits 64 bits into lastI64. */
-function readI64(raw: string): bool {
-  const negative = raw.charCodeAt(0) == 0x2d;
-  let value: u64 = 0;
-  for (let i = negative ? 1 : 0, n = raw.length; i < n; i++) {
-    const digit = <u32>raw.charCodeAt(i) - 0x30;
-    if (digit > 9) return false;
-    if (value > (<u64>i64.MAX_VALUE + 1 - digit) / 10) return false;
-    value = value * 10 + digit;
-  }
-  if (!negative && value > <u64>i64.MAX_VALUE) return false;
-  lastI64 = negative ? <i64>(0 - value) : <i64>value;
-  return true;
-}
-
-const POWERS: StaticArray<f64> = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22];
-
-/** Exact for up to 15 digits with a power of ten that f64 holds exactly; the library's reading of it otherwise. */
-function toF64(raw: string): f64 {
-  let mantissa: u64 = 0;
-  let digits = 0;
-  let exponent = 0;
-  let i = raw.charCodeAt(0) == 0x2d ? 1 : 0;
-  let fraction = false;
-  for (const n = raw.length; i < n; i++) {
-    const unit = raw.charCodeAt(i);
-    if (unit == 0x2e) fraction = true;
-    else if (<u32>unit - 0x30 < 10) {
-      mantissa = mantissa * 10 + (unit - 0x30);
-      if (mantissa != 0) digits++;
-      if (fraction) exponent--;
-    } else break;
-  }
-  if (i == raw.length && digits <= 15 && exponent >= -22) {
-    const value = <f64>mantissa / unchecked(POWERS[-exponent]);
-    return raw.charCodeAt(0) == 0x2d ? -value : value;
-  }
-  return F64.parseFloat(raw);
 }
