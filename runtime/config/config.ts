@@ -6,7 +6,7 @@ import { parseAddress } from "../core/address.ts";
 import type { ListenAddress } from "../core/address.ts";
 import type { ResolvedSetting, SettingValue } from "./setting.ts";
 import { GUEST_LIMIT_NAMES, HOST_LIMIT_KEYS, HOST_LIMIT_NAMES, guestLimitKey, guestPolicyKey } from "./settings.ts";
-import type { Grant, LogFormat, LogLevel } from "./settings.ts";
+import type { Compression, Grant, LogFormat, LogLevel } from "./settings.ts";
 
 /** Frozen through and through. All paths are absolute. */
 export interface Config {
@@ -15,6 +15,8 @@ export interface Config {
   readonly grpc: {
     readonly listen: ListenAddress;
     readonly channelz: boolean;
+    /** Of replies, for callers that accept it. */
+    readonly compression: Compression;
     /** How long calls in progress may go on once the host is told to stop. */
     readonly drainTimeoutMs: number;
   };
@@ -80,6 +82,7 @@ export function buildConfig(settings: readonly ResolvedSetting[], file: string |
     grpc: {
       listen: listenAddress(get("grpc.listen") as string),
       channelz: get("grpc.channelz") as boolean,
+      compression: get("grpc.compression") as Compression,
       drainTimeoutMs: number("grpc.drain_timeout_ms"),
     },
     http: { listen: listenAddress(get("http.listen") as string) },

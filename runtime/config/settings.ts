@@ -13,6 +13,9 @@ export type Grant = (typeof GRANTABLE)[number];
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+export const COMPRESSIONS = ["none", "gzip"] as const;
+export type Compression = (typeof COMPRESSIONS)[number];
+
 export const LOG_FORMATS = ["json", "pretty"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
@@ -109,6 +112,7 @@ export const SETTINGS: readonly Setting[] = [
   setting("grpc.listen", { type: "listen" }, "127.0.0.1:50051", "Where the gRPC server listens; port 0 picks a free one.", { flag: "--grpc-listen" }),
   hostLimit("messageMaxBytes"),
   hostLimit("metadataMaxBytes"),
+  setting("grpc.compression", { type: "choice", choices: COMPRESSIONS }, "none", "Compresses replies of 1 KiB and more for callers that accept it; requests may always be compressed."),
   setting("grpc.channelz", { type: "boolean" }, false, "Offers the channelz service, which shows every connection."),
   setting("grpc.drain_timeout_ms", integer(0, 600_000, "ms"), 10_000, "How long calls in progress may go on once the host is told to stop; then they are cut."),
 

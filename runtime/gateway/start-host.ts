@@ -32,6 +32,7 @@ export async function startHost(config: Config, version: string): Promise<Runnin
       log: host.log,
       metrics: host.metrics,
       channelz: config.grpc.channelz,
+      compression: config.grpc.compression,
     });
     const grpcAddress = formatAddress(grpc.address);
     http = await openHttpGateway({ listen: config.http.listen, status, metrics: host.metrics, log: host.log, describe: () => describe(host, version, grpcAddress) });

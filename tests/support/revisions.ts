@@ -14,7 +14,7 @@ const LIMITS_MAX = Object.fromEntries((Object.keys(GUEST_LIMITS) as GuestLimitNa
 
 export function revisionOf(bytes: Uint8Array, limits: Partial<GuestLimits> = {}, grants: readonly string[] = ["ask", "sleep"]): Revision {
   const inspection = inspect(bytes, null, 32 * 1024 * 1024);
-  const admitted = admit(inspection, { limits: { ...DEFAULT_GUEST_LIMITS, ...limits }, limitsMax: LIMITS_MAX, grants: { "*": grants } });
+  const admitted = admit(inspection, { limits: { ...DEFAULT_GUEST_LIMITS, ...limits }, limitsMax: LIMITS_MAX, defaultGrants: grants, grants: {} });
   const prepared = prepare(bytes, inspection, admitted.limits.memoryMaxBytes);
   return {
     digest: inspection.digest,
