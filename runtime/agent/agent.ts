@@ -26,7 +26,7 @@ import { AgentLedger } from "./agent-ledger.ts";
 import { answerRepeat } from "./repeat.ts";
 import { Conversation, messageHash } from "./conversation.ts";
 import { InstanceSlot } from "./instance-slot.ts";
-import { NO_SIGNAL, openFresh, openFrom, type OpenedLife, type StepOptions } from "./life.ts";
+import { NO_SIGNAL, openFresh, openFrom, type OpenedLife, type StepOptions, tellShutdown } from "./life.ts";
 import type { Effect } from "./effects.ts";
 import { Mailbox } from "./mailbox.ts";
 import { decideRestart } from "./restart-policy.ts";
@@ -459,6 +459,8 @@ export class Agent {
     this.#restartTimer?.cancel();
     for (const waiter of this.#idleWaiters.splice(0)) waiter();
     if (current !== null) await this.#grace(current, refusal);
+    const { live } = this.#slot;
+    if (live !== null) await tellShutdown(this.around, live, this.#revision, this.#record, reason);
     this.#slot.drop();
     this.around.revisions.release(this.#revision.digest);
     await this.around.store.putAgent(this.#stateOf({ ...this.#record, updatedAt: this.around.clock.now() }));

@@ -20,7 +20,7 @@ export interface StepOptions {
   /** Names the step for good: the message's id, or what stands for it. */
   readonly stepId: string;
   readonly traceparent: string;
-  readonly onEmits: (emits: readonly Uint8Array[]) => readonly Uint8Array[];
+  readonly onEmits: (emits: readonly Uint8Array[]) => void;
 }
 
 export interface OpenedLife {
@@ -93,4 +93,14 @@ export function stepOn(around: Surroundings, handle: InstanceHandle, revision: R
       traceparent: options.traceparent,
     },
   });
+}
+
+/** How long a guest may take to put its affairs in order. */
+const SHUTDOWN_MS = 500;
+
+/** Tells a guest that it ends. What it answers, and what it emits, no longer matters. */
+export async function tellShutdown(around: Surroundings, handle: InstanceHandle, revision: Revision, record: AgentRecord, reason: string): Promise<void> {
+  const call = encodeGuestCall({ case: "shutdown", value: { $typeName: "sirsi.agent.v1.ShutdownCall", reason } });
+  const deadline = around.clock.monotonic() + SHUTDOWN_MS;
+  await stepOn(around, handle, revision, record, call, { deadline, stepId: "shutdown", signal: NO_SIGNAL, checkpoint: false, traceparent: "", onEmits: () => undefined });
 }

@@ -1058,16 +1058,22 @@ export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
  */
 export type SessionConfig = Message$1<"sirsi.agent.v1.SessionConfig"> & {
   /**
+   * 0 for the host's own limit.
+   *
    * @generated from field: int32 max_agents = 1;
    */
   maxAgents: number;
 
   /**
+   * From creation, and from each extension, to expiry; 0 for the host's default.
+   *
    * @generated from field: int32 timeout_seconds = 2;
    */
   timeoutSeconds: number;
 
   /**
+   * Writes one line to the host's log for every message of the session.
+   *
    * @generated from field: bool enable_logging = 3;
    */
   enableLogging: boolean;
@@ -1164,21 +1170,29 @@ export type AgentConfig = Message$1<"sirsi.agent.v1.AgentConfig"> & {
   parameters: { [key: string]: string };
 
   /**
+   * For messages that state no timeout of their own; 0 for the module's.
+   *
    * @generated from field: int32 timeout_seconds = 2;
    */
   timeoutSeconds: number;
 
   /**
+   * Kept and returned. An agent does one step at a time, so every value holds.
+   *
    * @generated from field: int32 max_concurrent_operations = 3;
    */
   maxConcurrentOperations: number;
 
   /**
+   * Kept and returned, and told to the guest, whose choice it is.
+   *
    * @generated from field: bool enable_caching = 4;
    */
   enableCaching: boolean;
 
   /**
+   * Refused unless the type offers them all.
+   *
    * @generated from field: repeated string required_capabilities = 5;
    */
   requiredCapabilities: string[];
@@ -1398,11 +1412,15 @@ export const AttachmentSchema: GenMessage<Attachment> = /*@__PURE__*/
  */
 export type MessageOptions = Message$1<"sirsi.agent.v1.MessageOptions"> & {
   /**
+   * The earlier of this and the call's own deadline holds; 0 for the call's.
+   *
    * @generated from field: int32 timeout_seconds = 1;
    */
   timeoutSeconds: number;
 
   /**
+   * Kept for clients: SendMessage has one answer, and Converse sends previews whatever this says.
+   *
    * @generated from field: bool stream_response = 2;
    */
   streamResponse: boolean;
