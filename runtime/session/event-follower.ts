@@ -8,6 +8,7 @@
  */
 import type { AgentEvent } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
 import { SirsiError } from "../core/errors.ts";
+import { eventMessage } from "./kept-event.ts";
 import type { KeptEvent } from "./kept-event.ts";
 
 /** Live events that may wait for a slow reader. */
@@ -131,6 +132,6 @@ export class EventFollower implements AsyncIterableIterator<AgentEvent> {
   }
 
   #encode(kept: KeptEvent): AgentEvent {
-    return kept.toMessage(this.#plan.sequenceOf(kept.count));
+    return eventMessage(kept, this.#plan.sequenceOf(kept.count));
   }
 }

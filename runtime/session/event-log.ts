@@ -21,10 +21,13 @@ import type { Logger } from "../observe/logger.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { EventFollower } from "./event-follower.ts";
 import { EventRing } from "./event-ring.ts";
-import { KeptEvent, encodeEvent } from "./kept-event.ts";
+import { encodeEvent, eventMessage } from "./kept-event.ts";
 
 /** Room for the kept events of all sessions. */
 export const KEPT_BYTES_MAX = 128 * 1024 * 1024;
+
+/** A payload may keep this much of its buffer that is not its own. */
+const SLACK_BYTES = 64;
 
 /** What a guest's topic may look like on the bus: tokens without wildcards or white space. */
 const TOPIC = /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/;
@@ -162,25 +165,28 @@ export class EventLog {
     return channel;
   }
 
-  #append(channel: Channel, event: HostEvent): void {
+  #append(channel: Channel, told: HostEvent): void {
+    const { ring, followers } = channel;
+    const event = compact(told);
     channel.count += 1;
     channel.lastAt = this.#deps.clock.now();
-    const kept = new KeptEvent(event, channel.lastAt, channel.count);
-    this.#keptBytes -= channel.ring.bytes;
-    channel.ring.push(kept);
-    this.#keptBytes += channel.ring.bytes;
+    const before = ring.bytes;
+    ring.push(event, channel.lastAt);
+    this.#keptBytes += ring.bytes - before;
     if (this.#keptBytes > this.#keptBytesMax) this.#giveWay(channel);
-    if (channel.followers.size > 0) for (const follower of channel.followers) follower.offer(kept);
-    this.#toBus(channel, kept);
+    if (followers.size > 0) {
+      const kept = { event, at: channel.lastAt, count: channel.count };
+      for (const follower of followers) follower.offer(kept);
+    }
+    this.#toBus(channel, event);
     this.#deps.metrics?.counter("sirsi_events_total", event.type).inc();
   }
 
-  #toBus(channel: Channel, kept: KeptEvent): void {
-    const { event } = kept;
+  #toBus(channel: Channel, event: HostEvent): void {
     try {
-      let bytes = this.#send(channel.subject, kept, null);
+      let bytes = this.#send(channel.subject, channel, event, null);
       if (event.topic !== "" && TOPIC.test(event.topic)) {
-        bytes = this.#send(`${this.#deps.prefix}.session.${event.sessionId}.topic.${event.topic}`, kept, bytes);
+        bytes = this.#send(`${this.#deps.prefix}.session.${event.sessionId}.topic.${event.topic}`, channel, event, bytes);
       }
       if (bytes !== null) this.#busFailing = false;
     } catch (err) {
@@ -190,11 +196,11 @@ export class EventLog {
     }
   }
 
-  /** Publishes when somebody listens; the encoded event, once it was needed. */
-  #send(subject: string, kept: KeptEvent, encoded: Uint8Array | null): Uint8Array | null {
+  /** Publishes when somebody listens; the encoded event, once it was needed. `event` is the channel's newest. */
+  #send(subject: string, { count, lastAt }: Channel, event: HostEvent, encoded: Uint8Array | null): Uint8Array | null {
     const { bus } = this.#deps;
     if (bus.hasSubscribers !== undefined && !bus.hasSubscribers(subject)) return encoded;
-    const bytes = encoded ?? encodeEvent(kept.toMessage(this.#base + BigInt(kept.count)));
+    const bytes = encoded ?? encodeEvent(eventMessage({ event, at: lastAt, count }, this.#base + BigInt(count)));
     bus.publish(subject, bytes);
     return bytes;
   }
@@ -223,4 +229,11 @@ export class EventLog {
     this.#keptBytes -= busy.ring.bytes;
     busy.ring.clear();
   }
+}
+
+/** Bytes that are a view into something larger would keep all of that with them. */
+function compact(event: HostEvent): HostEvent {
+  const { payload } = event;
+  if (payload === null || payload.value.buffer.byteLength <= payload.value.length + SLACK_BYTES) return event;
+  return { ...event, payload: { typeUrl: payload.typeUrl, value: payload.value.slice() } };
 }

@@ -26,11 +26,16 @@ function hasWildcard(pattern: string): boolean {
   return pattern.includes("*") || pattern.includes(">");
 }
 
+/** Subjects whose answer is remembered. */
+const ASKED_MAX = 16_384;
+
 export class SubjectIndex<Value> {
   readonly #exact = new Map<string, Set<Value>>();
   readonly #root: Node<Value> = emptyNode();
+  readonly #asked = new Map<string, boolean>();
 
   add(pattern: string, value: Value): void {
+    this.#asked.clear();
     if (hasWildcard(pattern)) {
       this.#add(this.#root, pattern.split("."), 0, value);
       return;
@@ -41,6 +46,7 @@ export class SubjectIndex<Value> {
   }
 
   remove(pattern: string, value: Value): void {
+    this.#asked.clear();
     if (hasWildcard(pattern)) {
       this.#remove(this.#root, pattern.split("."), 0, value);
       return;
@@ -56,9 +62,15 @@ export class SubjectIndex<Value> {
     return found;
   }
 
-  /** Whether `match` would find anything. */
+  /** Whether `match` would find anything. Asked for every event, and so remembered until a pattern comes or goes. */
   has(subject: string): boolean {
-    return this.#exact.has(subject) || (!isEmpty(this.#root) && this.match(subject).length > 0);
+    let known = this.#asked.get(subject);
+    if (known === undefined) {
+      known = this.match(subject).length > 0;
+      if (this.#asked.size >= ASKED_MAX) this.#asked.clear();
+      this.#asked.set(subject, known);
+    }
+    return known;
   }
 
   /** True when nothing is left, inner nodes included. */

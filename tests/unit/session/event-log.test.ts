@@ -235,6 +235,16 @@ describe("room", () => {
     expect(log.keptBytes).toBe(0);
   });
 
+  it("does not keep the whole of a buffer that a payload is a part of", async () => {
+    const batch = new Uint8Array(1_000_000).fill(7);
+    const following = follow();
+    log.publish(happen("A", { payload: { typeUrl: "x", value: batch.subarray(10, 20) } }));
+    batch.fill(0);
+    const [event] = await take(following, 1);
+    expect(event!.payload!.value).toEqual(new Uint8Array(10).fill(7));
+    expect(event!.payload!.value.buffer.byteLength).toBe(10);
+  });
+
   it("lets the stillest sessions give way when all of them together keep too much", async () => {
     log = open({ eventsKept: 100, keptBytesMax: 100_000 });
     for (const sessionId of [SESSION, OTHER]) log.begin(sessionId);
