@@ -1,5 +1,6 @@
 /** AgentService without a transport: every RPC, from checked request to response. */
 import { agentCalls } from "./agent-calls.ts";
+import { agentListCalls } from "./agent-list.ts";
 import type { AgentServiceDeps } from "./agent-service-deps.ts";
 import { conversationCalls } from "./conversation.ts";
 import { Deliveries } from "./delivery.ts";
@@ -17,6 +18,7 @@ export function createAgentService(deps: AgentServiceDeps): AgentServiceApi {
   return {
     ...sessionCalls(deps),
     ...agentCalls(deps),
+    ...agentListCalls(deps),
     ...messageCalls(deps, deliveries, guard),
     ...conversationCalls(deps, deliveries),
     ...eventCalls(deps),

@@ -296,6 +296,19 @@ describe("expiry and retention", () => {
     expect(shelf.sessions.get(second.sessionId)?.state).toBe("ACTIVE");
   });
 
+  it("goes on sweeping after a sweep that could not read the store", async () => {
+    const { sessionId } = await sessions.create({ ...DRAFT, timeoutSeconds: 1 });
+    const read = shelf.listSessions.bind(shelf);
+    shelf.listSessions = () => Promise.reject(DOWN);
+    clock.advance(5_000);
+    await new Promise((resolve) => setImmediate(resolve));
+    shelf.listSessions = read;
+    clock.advance(86_500_000);
+    await new Promise((resolve) => setImmediate(resolve));
+    await sessions.close();
+    expect(shelf.sessions.has(sessionId)).toBe(false);
+  });
+
   it("does not forget an expiry over a restart, nor agents that were to be ended", async () => {
     const ripe = await sessions.create({ ...DRAFT, timeoutSeconds: 100 });
     const dying = await sessions.create({ ...DRAFT, timeoutSeconds: 10 });
