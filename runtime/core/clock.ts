@@ -23,11 +23,16 @@ export const systemClock: Clock = {
     const due = performance.now() + delayMs;
     let handle: NodeJS.Timeout;
     const arm = () => {
-      const left = Math.max(0, due - performance.now());
-      handle = left > LONGEST_TIMEOUT_MS ? setTimeout(arm, LONGEST_TIMEOUT_MS) : setTimeout(callback, left);
+      const left = due - performance.now();
+      // Timers go off up to a millisecond early, too.
+      if (left <= 0) callback();
+      else wait(Math.min(Math.ceil(left), LONGEST_TIMEOUT_MS));
+    };
+    const wait = (ms: number) => {
+      handle = setTimeout(arm, ms);
       handle.unref();
     };
-    arm();
+    wait(Math.min(Math.max(0, Math.ceil(delayMs)), LONGEST_TIMEOUT_MS));
     return { cancel: () => clearTimeout(handle) };
   },
 };

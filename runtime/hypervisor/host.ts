@@ -149,6 +149,8 @@ async function openUpper(ground: Ground): Promise<Host> {
   const { restored, unreachable } = await house.restore();
   for (const { agentId, reason } of unreachable) log.error({ agentId, reason }, "an agent could not be restored: it stays in the store, out of reach");
   modules.allowForgetting();
+  // A file that changed while the host was down: its agents move now.
+  for (const { name, active } of modules.list()) if (active !== null) void swaps.activated(name, active);
   const sessions = await openSessions({ store, agents: house, events, clock, settings: config.sessions, limits: config.hostLimits, log });
   log.info({ agents: restored, sessions: sessions.openCount, modules: modules.list().length }, "the host knows its agents and sessions again");
   return new WiredHost(ground, { house, sessions, events, swaps });

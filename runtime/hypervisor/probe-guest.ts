@@ -46,7 +46,7 @@ export function probeRevision(): Revision {
     },
     limits: { ...DEFAULT_GUEST_LIMITS, memoryMaxBytes: 65_536, fuelPerStep: 10_000, stepTimeoutMs: 5_000 },
     grants: [],
-    compiled: new WebAssembly.Module(WASM as Uint8Array<ArrayBuffer>),
+    compiled: new WebAssembly.Module(WASM),
     preparation: "embedded",
     globals: [],
     canWait: false,
