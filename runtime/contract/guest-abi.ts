@@ -58,6 +58,8 @@ export const ABORT_IMPORT = { module: "env", name: "abort" } as const;
 export const PREPARED = {
   importModule: "sirsi:host",
   refill: "refill",
+  /** () -> (): the guest asked for more memory than it may have, and memory.grow said no. */
+  refused: "refused",
   fuel: "sirsi:fuel",
   /** Exported mutable globals are "sirsi:g0", "sirsi:g1", … */
   globalPrefix: "sirsi:g",

@@ -14,10 +14,11 @@
  * the admission thread that owns it ends.
  */
 import binaryen from "binaryen";
-import { GUEST_IMPORTS, IMPORT_MODULE, PREPARED } from "../contract/guest-abi.ts";
+import { ABORT_IMPORT, GUEST_IMPORTS, IMPORT_MODULE, PREPARED } from "../contract/guest-abi.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { Inspection } from "./inspect.ts";
 import type { PreparedModule } from "./prepared.ts";
+import type { InstructionUse } from "./wasm-instructions.ts";
 import { clampAndStrip } from "./wasm-rewrite.ts";
 
 const PAGE_BYTES = 65_536;
@@ -28,6 +29,12 @@ const MEMORY_COPY = "__memory_copy";
 const MEMORY_FILL = "__memory_fill";
 const CHARGE = "sirsi:charge";
 const LOGGER = "log_execution";
+const REFUSED = "sirsi:refused";
+/** What Binaryen's instrument-memory pass puts around memory.grow. */
+const GROW_BEFORE = "memory_grow_pre";
+const GROW_AFTER = "memory_grow_post";
+/** It imports these, used or not, from ABORT_IMPORT's module. */
+const INSTRUMENT_NAMES = [GROW_BEFORE, GROW_AFTER, "load_ptr", "load_val_", "store_ptr", "store_val_"];
 /** log2 of the bytes that one fuel copies or fills: 16 bytes take about as long as a turn of a tight loop. */
 const BULK_SHIFT = 4;
 /** A run this short is paid by the loop turn or the call that it takes to repeat it. */
@@ -41,7 +48,7 @@ const INLINE_MAX_SIZE = 12;
  */
 const TIDY = ["simplify-locals-nostructure", "coalesce-locals", "reorder-locals", "vacuum"];
 
-const RESERVED_NAMES = ["sirsi:", LOGGER, MEMORY_COPY, MEMORY_FILL, "asyncify_", "__asyncify_"];
+const RESERVED_NAMES = ["sirsi:", LOGGER, MEMORY_COPY, MEMORY_FILL, "asyncify_", "__asyncify_", ...INSTRUMENT_NAMES];
 
 const { Features } = binaryen;
 /** A part of Binaryen's interface that its types leave out. */
@@ -70,7 +77,7 @@ export function prepare(bytes: Uint8Array, inspection: Inspection, memoryMaxByte
   try {
     return withOptions(() => {
       module.setFeatures(FEATURES);
-      attempt("meter it", () => meter(module, shape.uses.bulkMemory));
+      attempt("meter it", () => meter(module, shape.uses));
       if (canWait) attempt("make it able to wait", () => asyncify(module));
       const globals = exportGlobals(module);
       attempt("tidy it", () => module.runPasses(TIDY));
@@ -109,7 +116,7 @@ function withOptions<T>(run: () => T): T {
   }
 }
 
-function meter(module: binaryen.Module, bulkMemory: boolean): void {
+function meter(module: binaryen.Module, { bulkMemory, memoryGrow }: InstructionUse): void {
   if (bulkMemory) module.runPasses(["llvm-memory-copy-fill-lowering"]);
   // Lowering takes bulk memory out of the features, and the replacements below need it.
   module.setFeatures(FEATURES);
@@ -122,7 +129,35 @@ function meter(module: binaryen.Module, bulkMemory: boolean): void {
   module.addFunctionImport(REFILL, PREPARED.importModule, PREPARED.refill, binaryen.none, binaryen.i32);
   addCounter(module, logger);
   if (bulkMemory) addChargedBulkMemory(module);
+  if (memoryGrow) tellRefusedGrowth(module);
   module.runPasses(["inlining"]);
+}
+
+/** Has the host told whenever memory.grow says no: what a guest does about it looks like any other trap. */
+function tellRefusedGrowth(module: binaryen.Module): void {
+  const { i32, local } = module;
+  runWith(module, "instrument-memory", "memory.grow");
+  for (let i = module.getNumFunctions() - 1; i >= 0; i -= 1) {
+    const { name, module: from, base } = binaryen.getFunctionInfo(module.getFunctionByIndex(i));
+    if (from === ABORT_IMPORT.module && base !== null && INSTRUMENT_NAMES.some((beginning) => base.startsWith(beginning))) module.removeFunction(name);
+  }
+  module.addFunctionImport(REFUSED, PREPARED.importModule, PREPARED.refused, binaryen.none, binaryen.none);
+  const two = binaryen.createType([binaryen.i32, binaryen.i32]);
+  const second = () => local.get(1, binaryen.i32);
+  module.addFunction(GROW_BEFORE, two, binaryen.i32, [], second());
+  module.addFunction(GROW_AFTER, two, binaryen.i32, [], module.block(null, [
+    module.if(i32.eq(second(), i32.const(-1)), module.call(REFUSED, [], binaryen.none)),
+    second(),
+  ], binaryen.i32));
+}
+
+function runWith(module: binaryen.Module, pass: string, argument: string, argumentName = pass): void {
+  binaryen.setPassArgument(argumentName, argument);
+  try {
+    module.runPasses([pass]);
+  } finally {
+    binaryen.clearPassArguments();
+  }
 }
 
 /** The last one of its base name: the guest's imports come before what the pass adds. */
@@ -196,12 +231,7 @@ function addChargedBulkMemory(module: binaryen.Module): void {
 }
 
 function asyncify(module: binaryen.Module): void {
-  binaryen.setPassArgument("asyncify-imports", `${IMPORT_MODULE}.${GUEST_IMPORTS.request}`);
-  try {
-    module.runPasses(["asyncify"]);
-  } finally {
-    binaryen.clearPassArguments();
-  }
+  runWith(module, "asyncify", `${IMPORT_MODULE}.${GUEST_IMPORTS.request}`, "asyncify-imports");
 }
 
 /** Every mutable number but the fuel, asyncify's own two included, in index order. */

@@ -10,6 +10,7 @@ export interface InstructionUse {
   /** memory.copy or memory.fill. */
   bulkMemory: boolean;
   memoryInit: boolean;
+  memoryGrow: boolean;
   dataDrop: boolean;
   tableSet: boolean;
   tableGrow: boolean;
@@ -19,7 +20,7 @@ export interface InstructionUse {
 }
 
 export function newInstructionUse(): InstructionUse {
-  return { bulkMemory: false, memoryInit: false, dataDrop: false, tableSet: false, tableGrow: false, tableBulk: false, elemDrop: false };
+  return { bulkMemory: false, memoryInit: false, memoryGrow: false, dataDrop: false, tableSet: false, tableGrow: false, tableBulk: false, elemDrop: false };
 }
 
 const END = 0x0b;
@@ -68,7 +69,10 @@ function instruction(reader: WasmReader, opcode: number, use: InstructionUse): v
       const types = reader.count("types of a select");
       return reader.skip(types, "the types of a select");
     }
-    case 0x3f: case 0x40:
+    case 0x3f:
+      return memoryIndex(reader);
+    case 0x40:
+      use.memoryGrow = true;
       return memoryIndex(reader);
     case 0x41:
       return reader.skipLeb(32, "a constant");

@@ -50,6 +50,10 @@ export type StepOutcome =
 type InstanceState = "idle" | "running" | "suspended" | "dead";
 
 const NO_EMITS: readonly Uint8Array[] = [];
+/** What AssemblyScript says of room that no memory could hold; it does not even ask for it then. */
+const ALLOCATION_TOO_LARGE = "Allocation too large";
+/** log2 of the random bytes that one fuel pays for. */
+const RANDOM_SHIFT = 4;
 
 export class GuestInstance {
   readonly revision: LoadedRevision;
@@ -69,11 +73,12 @@ export class GuestInstance {
   #emits: Uint8Array[] = [];
   #emitBytes = 0;
   #pendingRequest: Uint8Array | null = null;
-  #inRequest = false;
+  /** Whether the guest is handling a call, and not making or taking back room: only then can it wait. */
+  #handling = false;
   #rewinding = false;
   #response = 0n;
   #suspendBuffer = 0;
-  #abortMessage = "";
+  #memoryRefused = false;
 
   // Log lines allowed in the current second.
   #logSecond = 0;
@@ -120,7 +125,7 @@ export class GuestInstance {
     this.#begin(budget);
     return this.#enter(() => {
       const pointer = this.#place(call, "a call");
-      return this.#guest.call(pointer, call.length);
+      return this.#handle(pointer, call.length);
     });
   }
 
@@ -132,8 +137,15 @@ export class GuestInstance {
       this.#response = pack(this.#place(response, "a response"), response.length);
       this.#rewinding = true;
       this.#guest.startRewind(this.#suspendBuffer);
-      return this.#guest.call(0, 0);
+      return this.#handle(0, 0);
     });
+  }
+
+  #handle(pointer: number, length: number): bigint {
+    this.#handling = true;
+    const packed = this.#guest.call(pointer, length);
+    this.#handling = false;
+    return packed;
   }
 
   #begin(budget: StepBudget): void {
@@ -144,6 +156,7 @@ export class GuestInstance {
     this.#hostCalls = 0;
     this.#emitBytes = 0;
     this.#emits = [];
+    this.#memoryRefused = false;
   }
 
   #refuse(): StepOutcome {
@@ -153,7 +166,6 @@ export class GuestInstance {
 
   #enter(run: () => bigint): StepOutcome {
     this.#state = "running";
-    this.#abortMessage = "";
     this.#grantSlice();
     try {
       const packed = run();
@@ -163,7 +175,7 @@ export class GuestInstance {
     } catch (thrown) {
       this.#state = "dead";
       this.#countFuel();
-      const error = classifyFault(thrown, { abortMessage: this.#abortMessage, memoryBytes: this.memoryBytes, limits: this.revision.limits });
+      const error = classifyFault(thrown, { memoryRefused: this.#memoryRefused, limits: this.revision.limits });
       return { kind: "failed", error: error.toPlain(), fuelUsed: this.#fuelUsed };
     }
   }
@@ -172,10 +184,18 @@ export class GuestInstance {
     const { pointer, length } = unpack(packed);
     const result = this.#memory.copy(pointer, length, this.revision.limits.resultMaxBytes, "a result");
     this.#guest.free(pointer);
+    this.#freeSuspendBuffer();
     this.#countFuel();
     const checkpoint = this.#takeCheckpoint ? this.checkpoint() : null;
     this.#state = "idle";
     return { kind: "done", result, emits: this.#takeEmits(), checkpoint, fuelUsed: this.#fuelUsed, memoryBytes: this.memoryBytes };
+  }
+
+  /** No checkpoint holds the buffer's address: kept, it would be lost room in every life but this one. */
+  #freeSuspendBuffer(): void {
+    if (this.#suspendBuffer === 0) return;
+    this.#guest.free(this.#suspendBuffer);
+    this.#suspendBuffer = 0;
   }
 
   #suspended(request: Uint8Array): StepOutcome {
@@ -247,8 +267,8 @@ export class GuestInstance {
 
   abort(message: string, file: string, line: number, column: number): never {
     const place = file === "" ? "" : ` at ${file}:${line}:${column}`;
-    this.#abortMessage = `${message === "" ? "abort" : message}${place}`;
-    throw new SirsiError("GUEST_TRAP", `the agent aborted: ${this.#abortMessage}`);
+    const code = message === ALLOCATION_TOO_LARGE ? "GUEST_MEMORY_EXHAUSTED" : "GUEST_TRAP";
+    throw new SirsiError(code, `the agent aborted: ${message === "" ? "abort" : message}${place}`);
   }
 
   emit(pointer: number, length: number): void {
@@ -268,13 +288,13 @@ export class GuestInstance {
       this.#rewinding = false;
       return this.#response;
     }
-    if (this.#inRequest) throw new SirsiError("GUEST_PROTOCOL", "the guest made a request from inside its own allocator");
+    if (!this.#handling) throw new SirsiError("GUEST_PROTOCOL", "the guest made a request from its allocator, where it cannot wait; make it while a call is handled");
     const limits = this.revision.limits;
     if (++this.#hostCalls > limits.hostCallsPerStep) throw new SirsiError("GUEST_LIMIT", `the step made more than the ${limits.hostCallsPerStep} requests it may (host_calls_per_step)`);
     const request = this.#memory.copy(pointer, length, limits.resultMaxBytes, "a request");
-    this.#inRequest = true;
+    this.#handling = false;
     if (this.#suspendBuffer === 0) this.#suspendBuffer = this.#place(new Uint8Array(SUSPEND_BUFFER_BYTES), "a suspended stack");
-    this.#inRequest = false;
+    this.#handling = true;
     const start = this.#suspendBuffer;
     this.#memory.writeU32(start, start + 8, "room for a suspended stack");
     this.#memory.writeU32(start + 4, start + SUSPEND_BUFFER_BYTES, "room for a suspended stack");
@@ -304,7 +324,13 @@ export class GuestInstance {
   random(pointer: number, length: number): void {
     this.#requireRunning("random");
     const into = this.#memory.view(pointer, length, 65_536, "room for random bytes");
+    // One call may ask for much, and the clock is looked at only between slices of fuel.
+    this.#guest.fuel.value -= into.length >>> RANDOM_SHIFT;
     this.revision.host.random(into);
+  }
+
+  memoryRefused(): void {
+    this.#memoryRefused = true;
   }
 
   /** Every instance of a revision must begin alike, or a checkpoint could not be a difference. */

@@ -24,6 +24,7 @@ export interface EnteredGuest {
   readonly state: string;
   readonly memory: GuestMemory;
   refill(): number;
+  memoryRefused(): void;
   abort(message: string, file: string, line: number, column: number): never;
   log(level: number, pointer: number, length: number): void;
   now(): bigint;
@@ -155,7 +156,9 @@ export class LoadedRevision {
       [GUEST_IMPORTS.request]: (pointer: number, length: number) => this.#guest("request").request(pointer, length),
     };
     const abort = (message: number, file: number, line: number, column: number) => {
-      const guest = this.#guest("abort");
+      const guest = this.#current;
+      // Its memory is out of reach before it is instantiated, so the words are lost.
+      if (guest === null) throw new SirsiError("GUEST_TRAP", `the start function of module ${this.name} aborted at line ${line >>> 0}:${column >>> 0} of its source; mend it, or move the work to onInit, where its message can be read`);
       const text = guest.memory.assemblyScriptString(message, MAX_ABORT_TEXT_BYTES);
       const path = guest.memory.assemblyScriptString(file, MAX_ABORT_TEXT_BYTES);
       guest.abort(text, path, line >>> 0, column >>> 0);
@@ -163,7 +166,7 @@ export class LoadedRevision {
     return {
       [IMPORT_MODULE]: sirsi,
       [ABORT_IMPORT.module]: { [ABORT_IMPORT.name]: abort },
-      [PREPARED.importModule]: { [PREPARED.refill]: () => this.#refill() },
+      [PREPARED.importModule]: { [PREPARED.refill]: () => this.#refill(), [PREPARED.refused]: () => this.#current?.memoryRefused() },
     };
   }
 

@@ -8,6 +8,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import { FrameReader, FrameWriter } from "./frames.ts";
+import { isStackOverflow } from "./fault.ts";
 import { GuestInstance, type StepOutcome } from "./instance.ts";
 import { type GuestHost, LoadedRevision } from "./loaded-revision.ts";
 import { type Command, COUNTERS, type FromShard, type OpenOutcome, readCommand, type ToShard, writeAnswer } from "./shard-protocol.ts";
@@ -62,7 +63,7 @@ function open(command: Extract<Command, { kind: "open" }>): OpenOutcome {
 function openError(thrown: unknown): SirsiError {
   if (thrown instanceof SirsiError) return thrown;
   const why = thrown instanceof Error ? thrown.message : String(thrown);
-  if (thrown instanceof WebAssembly.RuntimeError) return new SirsiError("GUEST_TRAP", `the module's start function trapped: ${why}; the agent was not started`);
+  if (thrown instanceof WebAssembly.RuntimeError || isStackOverflow(thrown)) return new SirsiError("GUEST_TRAP", `the module's start function trapped: ${why}; the agent was not started`);
   if (thrown instanceof RangeError) return new SirsiError("OVERLOADED", `no room for another agent on this host: ${why}; delete agents that are done, or use another host`, { retryAfterMs: 1_000, cause: thrown });
   return new SirsiError("MODULE_REJECTED", `the module cannot be instantiated: ${why}`);
 }

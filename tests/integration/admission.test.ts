@@ -43,7 +43,7 @@ describe("the admission thread", () => {
     expect(revision).toMatchObject({ preparation: PREPARATION, canWait: true, uncapturable: "", grants: ["ask"], imports: ["sirsi.request (func)"] });
     expect(revision.globals).toHaveLength(5);
     expect(revision.preparedSizeBytes).toBeGreaterThan(0);
-    const { exports } = new WebAssembly.Instance(revision.compiled, { sirsi: { request: () => 0n }, [PREPARED.importModule]: { [PREPARED.refill]: () => 1000 } });
+    const { exports } = new WebAssembly.Instance(revision.compiled, { sirsi: { request: () => 0n }, [PREPARED.importModule]: { [PREPARED.refill]: () => 1000, [PREPARED.refused]: () => undefined } });
     expect((exports["sirsi_abi"] as () => number)()).toBe(1);
   });
 

@@ -40,13 +40,13 @@ describe("a mailbox", () => {
       { weight: 1, arbitrary: fc.constant("remove" as const) },
     );
     fc.assert(
-      fc.property(fc.array(action, { maxLength: 400 }), (actions) => {
+      fc.property(fc.array(action, { maxLength: 400, size: "max" }), (actions) => {
         const mailbox = new Mailbox<number>(1_000);
         const naive = new NaiveMailbox();
         let next = 0;
         for (const each of actions) {
           if (each === "take") expect(mailbox.take()).toBe(naive.take());
-          else if (each === "remove") expect(mailbox.remove((item) => item % 2 === 0).toSorted()).toEqual(naive.removeEven().toSorted());
+          else if (each === "remove") expect(new Set(mailbox.remove((item) => item % 2 === 0))).toEqual(new Set(naive.removeEven()));
           else {
             expect(mailbox.push(next, each.push)).toBe(true);
             naive.push(next++, each.push);
@@ -55,7 +55,7 @@ describe("a mailbox", () => {
         for (let left = mailbox.size; left > 0; left--) expect(mailbox.take()).toBe(naive.take());
         expect(mailbox.take()).toBeUndefined();
       }),
-      { numRuns: 100, size: "max" },
+      { numRuns: 100 },
     );
   });
 

@@ -65,7 +65,7 @@ describe("inspect", () => {
         }),
       ),
     );
-    expect(shape.uses).toEqual({ bulkMemory: true, memoryInit: false, dataDrop: false, tableSet: false, tableGrow: false, tableBulk: false, elemDrop: false });
+    expect(shape.uses).toEqual({ bulkMemory: true, memoryInit: false, memoryGrow: true, dataDrop: false, tableSet: false, tableGrow: false, tableBulk: false, elemDrop: false });
   });
 
   it.each([

@@ -22,6 +22,7 @@ interface Guest {
 
 interface Host {
   refills: number;
+  refusedGrowths: number;
   /** Throws when it is used up. */
   slices: number;
   request: (guest: Guest) => bigint;
@@ -30,7 +31,7 @@ interface Host {
 class OutOfFuel extends RangeError {}
 
 function newHost(request: Host["request"] = () => 0n): Host {
-  return { refills: 0, slices: 5, request };
+  return { refills: 0, refusedGrowths: 0, slices: 5, request };
 }
 
 function instantiate(module: PreparedModule, host: Host): Guest {
@@ -38,6 +39,7 @@ function instantiate(module: PreparedModule, host: Host): Guest {
   const instance = new WebAssembly.Instance(new WebAssembly.Module(module.wasm), {
     sirsi: { request: () => host.request(made.guest!) },
     [PREPARED.importModule]: {
+      [PREPARED.refused]: () => void (host.refusedGrowths += 1),
       [PREPARED.refill]: () => {
         host.refills += 1;
         if (host.refills > host.slices) throw new OutOfFuel();
@@ -152,6 +154,14 @@ describe("prepare", () => {
     expect(grown(hungry, 4 * 65_536)).toBe(4);
     expect(grown(hungry, 16 * 65_536)).toBe(9);
     expect(grown(guestModule(), 3 * 65_536 + 5)).toBe(3);
+  });
+
+  it("tells when memory.grow was refused, and leaves its answers as they are", () => {
+    const host = newHost();
+    const guest = instantiate(prepared(guestModule({}, { fields: '(func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))' }), 4 * 65_536), host);
+    expect([poke(guest, "grow", 2), poke(guest, "grow", 0), host.refusedGrowths]).toEqual([1, 3, 0]);
+    expect([poke(guest, "grow", 2), poke(guest, "grow", -1), host.refusedGrowths]).toEqual([-1, -1, 2]);
+    expect([poke(guest, "grow", 1), host.refusedGrowths]).toEqual([3, 2]);
   });
 
   it("leaves a module alone that cannot wait", () => {
