@@ -13,7 +13,7 @@ export interface HostProcessOptions {
   readonly cwd: string;
   readonly dataDir: string;
   readonly modulesDir: string;
-  /** Settings of the host: SIRSI_…; those of the caller's environment are not passed on. */
+  /** Settings of the host: SIRSI_…; those of the caller's environment are not passed on. Default: free ports. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -36,8 +36,9 @@ export interface HostProcess extends AsyncDisposable {
 
 /** Resolves when the host is ready; rejects with its log when it ends before. */
 export async function startHostProcess(options: HostProcessOptions): Promise<HostProcess> {
-  const args = ["serve", "--output", "json", "--data-dir", options.dataDir, "--modules", options.modulesDir, "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
-  const child = spawn(execPath, [MAIN, ...args], { cwd: options.cwd, env: { ...foreignEnvironment(), ...options.env }, stdio: ["ignore", "pipe", "pipe"] });
+  const settings = { SIRSI_GRPC_LISTEN: "127.0.0.1:0", SIRSI_HTTP_LISTEN: "127.0.0.1:0", ...options.env };
+  const args = ["serve", "--output", "json", "--data-dir", options.dataDir, "--modules", options.modulesDir];
+  const child = spawn(execPath, [MAIN, ...args], { cwd: options.cwd, env: { ...foreignEnvironment(), ...settings }, stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
   const ended = new Promise<HostEnd>((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));

@@ -91,6 +91,8 @@ function exchangeOf(agentId: string, sequence: number, body: Uint8Array): Exchan
   try {
     const exchange = fromBinary(ExchangeSchema, body);
     exchange.sequence = BigInt(sequence);
+    // As kept, a guest's own code follows the reason.
+    [exchange.errorReason = ""] = exchange.errorReason.split(":");
     return exchange;
   } catch (cause) {
     throw new SirsiError("STORE_CORRUPT", `exchange ${sequence} of agent ${agentId} cannot be read; restore the data directory from a backup, or delete the agent`, { cause });

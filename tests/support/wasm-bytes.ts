@@ -1,4 +1,6 @@
 /** Small surgery on WebAssembly bytes, for tests. */
+import { MANIFEST_SECTION } from "../../runtime/contract/guest-abi.ts";
+import { withManifest } from "./wat.ts";
 
 function readLeb(bytes: Uint8Array, at: number): readonly [value: number, next: number] {
   let value = 0;
@@ -35,4 +37,17 @@ export function withMemoryMaximum(bytes: Uint8Array, pages: number): Uint8Array<
   const [initial] = readLeb(bytes, memory.body + 2);
   const body = [1, 1, ...leb(initial), ...leb(pages)];
   return Uint8Array.from([...bytes.subarray(0, memory.start), 5, ...leb(body.length), ...body, ...bytes.subarray(memory.end)]);
+}
+
+/** The same code under another manifest: a further revision of the module. */
+export function withManifestFields(bytes: Uint8Array, fields: Readonly<Record<string, unknown>>): Uint8Array {
+  const nameOf = ({ body }: Section) => {
+    const [length, start] = readLeb(bytes, body);
+    return { name: Buffer.from(bytes.subarray(start, start + length)).toString(), contents: start + length };
+  };
+  const manifest = [...sections(bytes)].find((section) => section.id === 0 && nameOf(section).name === MANIFEST_SECTION);
+  if (manifest === undefined) throw new TypeError("the module has no manifest");
+  const old = JSON.parse(Buffer.from(bytes.subarray(nameOf(manifest).contents, manifest.end)).toString()) as object;
+  const rest = Buffer.concat([bytes.subarray(0, manifest.start), bytes.subarray(manifest.end)]);
+  return withManifest(rest, { ...old, ...fields });
 }
