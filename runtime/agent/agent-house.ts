@@ -173,6 +173,10 @@ export class AgentHouse implements Agents {
     return this.#agents.get(agentId)?.view() ?? this.#ended.get(agentId) ?? null;
   }
 
+  recordOf(agentId: string): AgentRecord | null {
+    return (this.#agents.get(agentId) ?? this.#ended.get(agentId))?.record ?? null;
+  }
+
   ofSession(sessionId: string): readonly AgentView[] {
     return Array.from(this.#bySession.get(sessionId)?.values() ?? [], (agent) => agent.view());
   }

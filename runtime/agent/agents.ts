@@ -94,6 +94,8 @@ export interface Agents {
   spawn(spec: SpawnSpec): Promise<AgentView>;
   /** Any agent this host knows, TERMINATED ones only while the host still remembers them; null otherwise. */
   find(agentId: string): AgentView | null;
+  /** The record alone, as `find` would show it but for its state: cheap enough for every message. */
+  recordOf(agentId: string): AgentRecord | null;
   /** A session's agents that are not TERMINATED, in creation order; those being made too, from the call of spawn on. */
   ofSession(sessionId: string): readonly AgentView[];
   /** Agents that are not TERMINATED. */

@@ -7,6 +7,7 @@ import type { HostLimits } from "../core/limits.ts";
 import type { Manifest } from "../module/revision.ts";
 import type { Logger } from "../observe/logger.ts";
 import type { EventLog, Sessions } from "../session/index.ts";
+import type { AgentRecord } from "../store/store.ts";
 
 /** What kinds of agents there are. */
 export interface AgentTypes {
@@ -48,7 +49,18 @@ export interface AgentServiceDeps {
 export function agentOf(deps: Pick<AgentServiceDeps, "agents">, sessionId: string, agentId: string): AgentView {
   const view = deps.agents.find(agentId);
   if (view !== null && view.record.sessionId === sessionId) return view;
-  throw new SirsiError("AGENT_NOT_FOUND", `session ${sessionId} has no agent ${agentId}; list the agents it has, or create one`, {
+  throw agentNotFound(sessionId, agentId);
+}
+
+/** The same of its record alone. */
+export function agentRecordOf(deps: Pick<AgentServiceDeps, "agents">, sessionId: string, agentId: string): AgentRecord {
+  const record = deps.agents.recordOf(agentId);
+  if (record?.sessionId === sessionId) return record;
+  throw agentNotFound(sessionId, agentId);
+}
+
+function agentNotFound(sessionId: string, agentId: string): SirsiError {
+  return new SirsiError("AGENT_NOT_FOUND", `session ${sessionId} has no agent ${agentId}; list the agents it has, or create one`, {
     metadata: { session_id: sessionId, agent_id: agentId },
   });
 }

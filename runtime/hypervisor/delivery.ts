@@ -11,7 +11,7 @@ import { isMessageId, newId } from "../core/ids.ts";
 import type { SessionRecord } from "../store/store.ts";
 import { TIMEOUT_MAX_SECONDS } from "./agent-config.ts";
 import type { AgentServiceDeps } from "./agent-service-deps.ts";
-import { agentOf } from "./agent-service-deps.ts";
+import { agentRecordOf } from "./agent-service-deps.ts";
 import type { CallContext } from "./service-api.ts";
 import type { SuggestionGuard } from "./suggestion-guard.ts";
 
@@ -69,9 +69,9 @@ export class Deliveries {
     // Sessions in use are known at once: no turn of the event loop is spent on them.
     const found = sessions.requireActive(sessionId);
     const session = found instanceof Promise ? await found : found;
-    const { record } = agentOf(this.#deps, sessionId, agentId);
+    const { config } = agentRecordOf(this.#deps, sessionId, agentId);
     const began = clock.monotonic();
-    const timeoutSeconds = options === undefined || options.timeoutSeconds === 0 ? record.config.timeoutSeconds : options.timeoutSeconds;
+    const timeoutSeconds = options === undefined || options.timeoutSeconds === 0 ? config.timeoutSeconds : options.timeoutSeconds;
     const priority = options === undefined || options.priority === Priority.UNSPECIFIED ? Priority.NORMAL : options.priority;
     try {
       const reply = await agents.send(agentId, {

@@ -45,7 +45,7 @@ export class FrameWriter {
 
   /** The batch, to be transferred; the writer starts anew. */
   take(): ArrayBuffer {
-    const buffer = this.#bytes.buffer as ArrayBuffer;
+    const { buffer } = this.#bytes;
     this.#bytes = Buffer.allocUnsafeSlow(START_BYTES);
     this.#length = 0;
     return buffer;

@@ -110,6 +110,10 @@ export class FakeAgents implements Agents {
     return this.views.get(agentId) ?? null;
   }
 
+  recordOf(agentId: string): AgentView["record"] | null {
+    return this.views.get(agentId)?.record ?? null;
+  }
+
   ofSession(sessionId: string): readonly AgentView[] {
     return [...this.views.values()].filter(({ record }) => record.sessionId === sessionId && record.state !== "TERMINATED");
   }
