@@ -25,10 +25,18 @@ export type KnownMessage =
   | { readonly kind: "kept"; readonly exchange: RingExchange }
   | { readonly kind: "stored" };
 
-/** The identity of a message's content; the time it claims is not part of it, so a client may stamp a repeat anew. */
+/**
+ * The identity of a message's content. The time it claims is not part of it, so a client
+ * may stamp a repeat anew; nor is the order of its metadata, which many clients write at random.
+ */
 export function messageHash(message: Message): string {
   const { timestamp: _timestamp, ...rest } = message;
-  return hash("sha256", toBinary(MessageSchema, rest), "hex");
+  return hash("sha256", toBinary(MessageSchema, { ...rest, metadata: inOrder(message.metadata) }), "hex");
+}
+
+function inOrder(map: Message["metadata"]): Message["metadata"] {
+  const entries = Object.entries(map);
+  return entries.length < 2 ? map : Object.fromEntries(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 export function openKept(kept: RingExchange): { readonly message: Message; readonly end: ExchangeEnd } {
@@ -45,8 +53,9 @@ type Running = Extract<KnownMessage, { kind: "running" }>;
 
 export class Conversation {
   readonly #capacity: number;
-  /** Ids in the order they came; null once the step has ended and its exchange is recorded. */
-  readonly #known = new Map<string, Running | null>();
+  /** Running, or where the exchange lies once its step has ended; the stored ones in the order of their ends. */
+  readonly #known = new Map<string, Running | "kept" | "stored">();
+  #stored = 0;
   readonly #ring: ExchangeRing;
   /** Whether every id of a kept exchange is in `#known`; false after a restart, until the store has been asked. */
   complete: boolean;
@@ -61,12 +70,14 @@ export class Conversation {
 
   find(messageId: string): KnownMessage | undefined {
     const known = this.#known.get(messageId);
-    if (known !== null) return known;
+    if (known === "stored") return { kind: "stored" };
+    if (known !== "kept") return known;
     const exchange = this.#ring.find(messageId);
-    return exchange === null ? { kind: "stored" } : { kind: "kept", exchange };
+    return exchange === null ? undefined : { kind: "kept", exchange };
   }
 
   begin(messageId: string, message: Message, reply: Promise<Reply>): void {
+    if (this.#known.get(messageId) === "stored") this.#stored--;
     this.#known.set(messageId, { kind: "running", message, reply });
   }
 
@@ -77,18 +88,21 @@ export class Conversation {
 
   /** Its exchange is in the store. */
   settleStored(messageId: string): void {
-    this.#known.set(messageId, null);
-    if (this.#known.size <= this.#capacity) return;
+    // Set anew: the map's order is the order of ends then, and the first is the one that the store drops too.
+    this.#known.delete(messageId);
+    this.#known.set(messageId, "stored");
+    if (++this.#stored <= this.#capacity) return;
     for (const [id, known] of this.#known) {
-      if (known !== null) continue;
+      if (known !== "stored") continue;
       this.#known.delete(id);
-      if (this.#known.size <= this.#capacity) return;
+      this.#stored--;
+      return;
     }
   }
 
   /** Its exchange is kept here, as the call that went to the guest and the result that came back. */
   settleKept(messageId: string, call: Uint8Array, result: Uint8Array, completedAt: number): void {
-    this.#known.set(messageId, null);
+    this.#known.set(messageId, "kept");
     for (const dropped of this.#ring.push({ messageId, sequence: this.sequence, call, result, completedAt })) this.#known.delete(dropped);
   }
 

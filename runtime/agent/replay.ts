@@ -25,6 +25,6 @@ export function readExchangeEnd(body: Uint8Array): ExchangeEnd {
   if (exchange.response !== undefined) return { kind: "reply", response: exchange.response, suggestions: exchange.suggestions };
   const [code = "", guestCode] = exchange.errorReason.split(":");
   if (guestCode !== undefined) return { kind: "refusal", error: guestError(guestCode, exchange.errorMessage, {}, false) };
-  const known: ErrorCode = code in ERROR_TABLE ? (code as ErrorCode) : "INTERNAL";
+  const known: ErrorCode = Object.hasOwn(ERROR_TABLE, code) ? (code as ErrorCode) : "INTERNAL";
   return { kind: "refusal", error: new SirsiError(known, exchange.errorMessage) };
 }
