@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Suggestion } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { MessageResult } from "../../runtime/contract/gen/sirsi/agent/v1/guest_pb.ts";
-import { builtAgent } from "../support/built-agents.ts";
+import { BUILD_TIMEOUT_MS, builtAgent } from "../support/built-agents.ts";
 import { Guest } from "../support/guest.ts";
 import { countAws } from "../support/terraform-count.ts";
 
@@ -17,7 +17,7 @@ let guest: Guest;
 
 beforeAll(async () => {
   ({ module } = await builtAgent("aws"));
-}, 120_000);
+}, BUILD_TIMEOUT_MS);
 
 beforeEach(() => {
   guest = new Guest(module);

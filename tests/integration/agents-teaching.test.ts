@@ -1,6 +1,6 @@
 /** The small agents echo, counter and relay, as modules alone. */
 import { beforeAll, describe, expect, test } from "vitest";
-import { builtAgent } from "../support/built-agents.ts";
+import { BUILD_TIMEOUT_MS, builtAgent } from "../support/built-agents.ts";
 import { Guest } from "../support/guest.ts";
 import type { GuestOptions, ResponseInput } from "../support/guest.ts";
 
@@ -8,7 +8,7 @@ const modules = new Map<string, WebAssembly.Module>();
 
 beforeAll(async () => {
   for (const name of ["echo", "counter", "relay"]) modules.set(name, (await builtAgent(name)).module);
-}, 120_000);
+}, BUILD_TIMEOUT_MS);
 
 function agent(name: string, options: GuestOptions = {}, parameters: Record<string, string> = {}): Guest {
   const guest = new Guest(modules.get(name)!, options);

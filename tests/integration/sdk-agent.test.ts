@@ -1,7 +1,7 @@
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { readFileSync } from "node:fs";
 import type { BuiltModule } from "../support/built-agents.ts";
-import { builtFixture } from "../support/built-agents.ts";
+import { BUILD_TIMEOUT_MS, builtFixture } from "../support/built-agents.ts";
 import { Guest } from "../support/guest.ts";
 import { withMemoryMaximum } from "../support/wasm-bytes.ts";
 
@@ -10,7 +10,7 @@ let guest: Guest;
 
 beforeAll(async () => {
   built = await builtFixture("sdk-probe");
-});
+}, BUILD_TIMEOUT_MS);
 
 beforeEach(() => {
   guest = new Guest(built.module);

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import { builtFixture } from "../support/built-agents.ts";
+import { BUILD_TIMEOUT_MS, builtFixture } from "../support/built-agents.ts";
 import { Guest } from "../support/guest.ts";
 
 let module: WebAssembly.Module;
@@ -9,7 +9,7 @@ let guest: Guest;
 beforeAll(async () => {
   ({ module } = await builtFixture("json-probe"));
   guest = fresh();
-});
+}, BUILD_TIMEOUT_MS);
 
 function fresh(): Guest {
   const made = new Guest(module);

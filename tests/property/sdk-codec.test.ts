@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { GuestCallSchema, GuestEmitSchema, GuestRequestSchema, GuestResponseSchema, GuestResultSchema } from "../../runtime/contract/gen/sirsi/agent/v1/guest_pb.ts";
 import type { GuestCall } from "../../runtime/contract/gen/sirsi/agent/v1/guest_pb.ts";
 import { arbitraryMessage } from "../support/arbitrary-message.ts";
-import { builtFixture } from "../support/built-agents.ts";
+import { BUILD_TIMEOUT_MS, builtFixture } from "../support/built-agents.ts";
 import { Guest } from "../support/guest.ts";
 
 const ROOTS: readonly DescMessage[] = [GuestCallSchema, GuestResultSchema, GuestRequestSchema, GuestResponseSchema, GuestEmitSchema];
@@ -15,7 +15,7 @@ let mirror: Guest;
 beforeAll(async () => {
   mirror = new Guest((await builtFixture("codec-mirror")).module);
   mirror.init();
-});
+}, BUILD_TIMEOUT_MS);
 
 /** The guest's encoding of what it decoded, or null when it called the bytes malformed. */
 function mirrored(desc: DescMessage, bytes: Uint8Array): Uint8Array | null {

@@ -5,6 +5,9 @@ import { buildAgents } from "../../scripts/build-agents.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
+/** For a hook that may have to build: seconds each, and more on a busy machine. */
+export const BUILD_TIMEOUT_MS = 180_000;
+
 export interface BuiltModule {
   readonly file: string;
   readonly module: WebAssembly.Module;

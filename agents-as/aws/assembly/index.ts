@@ -24,11 +24,15 @@ class Aws extends Agent {
 
   private read(bytes: Uint8Array, name: string): Reply {
     const estate = readEstate(bytes);
-    if (estate.fault != "") return Reply.fail(Code.INVALID_ARGUMENT, name + ": " + estate.fault);
+    if (estate.fault != "") {
+      estate.release();
+      return Reply.fail(Code.INVALID_ARGUMENT, name + ": " + estate.fault);
+    }
     const suggestions = judge(estate);
     const reply = Reply.text(describe(estate, suggestions)).attach(Attachment.of("inventory.json", "application/json", inventoryJson(estate)));
     reply.with("resources", estate.resources.length.toString()).with("findings", suggestions.length.toString()).with("source", estate.kind);
     reply.result.suggestions = suggestions;
+    estate.release();
     this.last = reply.result;
     this.lastAt = name;
     return this.again();

@@ -21,11 +21,18 @@ export class Estate {
   configuration: Configuration | null = null;
   /** Why there is nothing to see; "" when there is. */
   fault: string = "";
+
+  constructor(private readonly document: JsonDocument) {}
+
+  /** Wipes the input; only what was written from it is kept. */
+  release(): void {
+    this.document.release();
+  }
 }
 
 export function readEstate(bytes: Uint8Array): Estate {
-  const estate = new Estate();
   const document = JsonDocument.parse(bytes);
+  const estate = new Estate(document);
   const fault = document.fault;
   if (fault !== null) {
     estate.fault = "the input is not JSON (" + fault.toString() + "); " + EXPECTED;

@@ -6,7 +6,7 @@ import { AgentEvent } from "./gen/events";
 import { Done, GuestCall, GuestCallCallCase, GuestResult, InitCall, LoadCall, MessageCall, SaveResult, SuggestCall, SuggestResult, TaskCall, TaskResult, TimerCall, readGuestCall, writeGuestResult } from "./gen/guest";
 import { Message } from "./message";
 import { Outcome } from "./outcome";
-import { freeRoom, takeRoom } from "./room";
+import { freeRoom, takeRoom, wipeRoom } from "./room";
 import { Suggestion, completeSuggestion } from "./suggestion";
 import { finishReading, releaseWritten, startReading, startWriting, writtenAt, writtenLength } from "./wire";
 
@@ -34,7 +34,7 @@ export function sirsi_call(ptr: usize, length: i32): i64 {
     startReading(ptr);
     readGuestCall(call, end);
     fault = finishReading();
-    freeRoom(ptr);
+    wipeRoom(ptr, <usize>length);
   }
   const result = fault.length == 0 ? answer(call) : failed(AgentError.of(Code.INVALID_ARGUMENT, "the call is malformed: " + fault));
   startWriting();

@@ -4,7 +4,7 @@ import { AskRequest, EmitEvent, EmitMessage, EmitPartial, GuestEmit, GuestReques
 import { hostEmit, hostLog, hostNow, hostRandom, hostRequest } from "./host";
 import { Message } from "./message";
 import { Outcome } from "./outcome";
-import { freeRoom } from "./room";
+import { wipeRoom } from "./room";
 import { Suggestion } from "./suggestion";
 import { finishReading, releaseWritten, startReading, startWriting, writeText, writtenAt, writtenLength } from "./wire";
 
@@ -43,7 +43,7 @@ export class Clock {
 export class Random {
   static bytes(length: i32): Uint8Array {
     const bytes = new Uint8Array(length);
-    hostRandom(bytes.dataStart, length);
+    for (let at = 0; at < length; at += RANDOM_MAX) hostRandom(bytes.dataStart + <usize>at, min(RANDOM_MAX, length - at));
     return bytes;
   }
 
@@ -67,6 +67,9 @@ export class Random {
     return a.substring(0, 8) + "-" + a.substring(8, 12) + "-" + a.substring(12) + "-" + b.substring(0, 4) + "-" + b.substring(4);
   }
 }
+
+/** Bytes the host draws at a time. */
+const RANDOM_MAX: i32 = 65_536;
 
 const eight = new StaticArray<u8>(8);
 
@@ -170,10 +173,11 @@ function wait(request: GuestRequest): GuestResponse {
   const packed = <u64>hostRequest(writtenAt(), <i32>writtenLength());
   releaseWritten();
   const ptr = <usize>(packed >> 32);
+  const length = <usize>(packed & 0xffffffff);
   const response = new GuestResponse();
   startReading(ptr);
-  readGuestResponse(response, ptr + <usize>(packed & 0xffffffff));
-  freeRoom(ptr);
+  readGuestResponse(response, ptr + length);
+  wipeRoom(ptr, length);
   if (finishReading().length != 0) response.error = unexpected();
   return response;
 }

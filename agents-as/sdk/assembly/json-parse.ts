@@ -140,6 +140,7 @@ export class JsonParser {
   private grow(): void {
     const larger = new StaticArray<u32>(this.nodes.length << 1);
     memory.copy(changetype<usize>(larger), changetype<usize>(this.nodes), <usize>this.nodes.length << 2);
+    memory.fill(changetype<usize>(this.nodes), 0, <usize>this.nodes.length << 2);
     this.nodes = larger;
   }
 

@@ -33,6 +33,12 @@ export function takeRoom(length: usize): usize {
   return length + HEAD < LARGE ? heap.alloc(max<usize>(length, 1)) : takeLarge(length + HEAD);
 }
 
+/** Frees room whose bytes were read: wiped first, so that they do not linger in checkpoints. */
+export function wipeRoom(ptr: usize, length: usize): void {
+  memory.fill(ptr, 0, length);
+  freeRoom(ptr);
+}
+
 export function freeRoom(ptr: usize): void {
   if (ptr == 0) return;
   let before: usize = 0;

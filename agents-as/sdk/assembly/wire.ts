@@ -321,8 +321,10 @@ export function takeWritten(): Uint8Array {
   return bytes;
 }
 
-/** The written bytes are no longer needed. */
+/** The written bytes are no longer needed: they are wiped, so that they do not linger in checkpoints. */
 export function releaseWritten(): void {
+  memory.fill(base, 0, cursor - base);
+  cursor = base;
   if (limit - base <= KEEP_MAX) return;
   heap.free(base);
   base = 0;
