@@ -1,0 +1,25 @@
+/** All parts of the benchmark, in the order in which they run. */
+import { admissionSection } from "./admission-section.ts";
+import { checkpointSection } from "./checkpoint-section.ts";
+import { dispatchSection } from "./dispatch-section.ts";
+import { messageSection } from "./message-section.ts";
+import { meteringSection } from "./metering-section.ts";
+import { pagingSection } from "./paging-section.ts";
+import { residentsSection } from "./residents-section.ts";
+import type { Section } from "./section.ts";
+import { spawnSection } from "./spawn-section.ts";
+import { storeSection } from "./store-section.ts";
+import { swapSection } from "./swap-section.ts";
+
+export const SECTIONS: readonly Section[] = [
+  spawnSection,
+  messageSection,
+  dispatchSection,
+  residentsSection,
+  meteringSection,
+  swapSection,
+  checkpointSection,
+  storeSection,
+  pagingSection,
+  admissionSection,
+];
