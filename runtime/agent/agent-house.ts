@@ -12,6 +12,7 @@ import type { MessageResult } from "../contract/gen/sirsi/agent/v1/guest_pb.ts";
 import { type Message, MessageMetricsSchema, Priority, type SuggestionContext } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { create } from "@bufbuild/protobuf";
 import type { Asker, AskTarget } from "../capability/index.ts";
+import type { Clock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import { isMessageId, newId } from "../core/ids.ts";
 import type { Revision } from "../module/revision.ts";
@@ -48,6 +49,7 @@ export class AgentHouse implements Agents {
   readonly #waitsFor = new Map<string, string>();
   readonly #topics = new Map<string, (() => void)[]>();
   #closing = false;
+  #closed = false;
 
   constructor(around: Surroundings, config: AgentHouseConfig) {
     this.#around = around;
@@ -89,7 +91,8 @@ export class AgentHouse implements Agents {
       await agent.begin(spec.deadline ?? started + DEFAULT_SPAWN_MS);
     } catch (thrown) {
       this.#unregister(agent);
-      this.#around.revisions.release(revision.digest);
+      // One that was stopped while it came up has let go of it already.
+      if (agent.phase.kind !== "terminated") this.#around.revisions.release(revision.digest);
       throw thrown;
     }
     this.#listen(agent);
@@ -126,8 +129,7 @@ export class AgentHouse implements Agents {
   async stop(agentId: string, reason: string): Promise<void> {
     const agent = this.#agents.get(agentId);
     if (agent === undefined) return;
-    for (const off of this.#topics.get(agentId) ?? []) off();
-    this.#topics.delete(agentId);
+    this.#unlisten(agentId);
     await agent.stop(reason);
     this.#unregister(agent);
     this.#ended.set(agentId, agent.view());
@@ -161,6 +163,17 @@ export class AgentHouse implements Agents {
       if (event.sourceAgentId !== agent.id && !agent.hear(event)) this.#around.log.warn({ agentId: agent.id, topic: event.topic }, "an event was dropped: the agent's mailbox is full, or it is set aside");
     };
     this.#topics.set(agent.id, topics.map((topic) => this.#config.hearTopic(agent.sessionId, topic, hear)));
+  }
+
+  /** Its new revision may hear other topics. */
+  #relisten(agent: Agent): void {
+    this.#unlisten(agent.id);
+    if (agent.phase.kind !== "terminated") this.#listen(agent);
+  }
+
+  #unlisten(agentId: string): void {
+    for (const off of this.#topics.get(agentId) ?? []) off();
+    this.#topics.delete(agentId);
   }
 
   #requireOpen(): void {
@@ -206,7 +219,13 @@ export class AgentHouse implements Agents {
     if (this.#closing) return Promise.reject(new SirsiError("SHUTTING_DOWN", "the host is shutting down and takes no new messages; send again when it is back", { retryAfterMs: 1_000 }));
     const agent = this.#agents.get(agentId);
     if (agent === undefined) return Promise.reject(this.#missing(agentId));
-    this.#around.publish({ type: "MESSAGE_RECEIVED", sessionId: agent.sessionId, sourceAgentId: delivery.sourceAgentId, targetAgentId: agentId, payload: null, topic: "", attributes: { message_id: delivery.message.messageId }, traceparent: delivery.traceparent });
+    return this.#pass(agent, delivery);
+  }
+
+  /** What one agent has for another is work in hand: it goes through while the host drains. */
+  #pass(agent: Agent, delivery: Delivery): Promise<Reply> {
+    if (this.#closed) return Promise.reject(new SirsiError("SHUTTING_DOWN", "the host is shutting down; send again when it is back", { retryAfterMs: 1_000 }));
+    this.#around.publish({ type: "MESSAGE_RECEIVED", sessionId: agent.sessionId, sourceAgentId: delivery.sourceAgentId, targetAgentId: agent.id, payload: null, topic: "", attributes: { message_id: delivery.message.messageId }, traceparent: delivery.traceparent });
     return agent.send(delivery);
   }
 
@@ -240,7 +259,8 @@ export class AgentHouse implements Agents {
     this.#requireNoCycle(asker.agentId, target.agentId);
     this.#waitsFor.set(asker.agentId, target.agentId);
     try {
-      const reply = await settledOrAborted(this.send(target.agentId, this.#deliveryOf(target, asker)), asker.signal);
+      const answer = this.#pass(agent, this.#deliveryOf(target, asker));
+      const reply = await settledInTime(answer, target, asker.signal, this.#around.clock);
       return { $typeName: "sirsi.agent.v1.MessageResult", response: reply.response, suggestions: [...reply.suggestions], metrics: create(MessageMetricsSchema, reply.metrics) };
     } finally {
       this.#waitsFor.delete(asker.agentId);
@@ -267,7 +287,7 @@ export class AgentHouse implements Agents {
     const agent = this.#agents.get(effect.agentId);
     const message: Message = { ...effect.message };
     if (!isMessageId(message.messageId)) message.messageId = newId(this.#around.clock.now());
-    const sent = agent === undefined || agent.sessionId !== from.sessionId ? Promise.reject(new SirsiError("AGENT_NOT_FOUND", `no agent of this session has the id ${effect.agentId}`)) : this.send(effect.agentId, { message, context: {}, priority: Priority.NORMAL, sourceAgentId: from.agentId, deadline: null, signal: null, traceparent: "", onPartial: null });
+    const sent = agent === undefined || agent.sessionId !== from.sessionId ? Promise.reject(new SirsiError("AGENT_NOT_FOUND", `no agent of this session has the id ${effect.agentId}`)) : this.#pass(agent, { message, context: {}, priority: Priority.NORMAL, sourceAgentId: from.agentId, deadline: null, signal: null, traceparent: "", onPartial: null });
     sent.catch((thrown: unknown) => {
       const error = SirsiError.from(thrown);
       this.#around.publish({ type: "ERROR_OCCURRED", sessionId: from.sessionId, sourceAgentId: from.agentId, targetAgentId: effect.agentId, payload: null, topic: "", attributes: { reason: error.code, message: error.message, message_id: message.messageId }, traceparent: "" });
@@ -284,6 +304,7 @@ export class AgentHouse implements Agents {
       for (let agent = waiting.pop(); agent !== undefined; agent = waiting.pop()) {
         const outcome = await agent.swap(to);
         report[outcome.kind]++;
+        if (outcome.kind === "moved") this.#relisten(agent);
         this.#around.metrics.counter("sirsi_swaps_total", module, outcome.kind).inc();
         if (outcome.kind === "failed") {
           report.failureReason ||= outcome.reason;
@@ -310,18 +331,23 @@ export class AgentHouse implements Agents {
   /** Lets go of everything now; agents stay in the store as they last committed. */
   close(): void {
     this.#closing = true;
+    this.#closed = true;
     for (const offs of this.#topics.values()) for (const off of offs) off();
     this.#topics.clear();
     for (const agent of this.#agents.values()) agent.close();
   }
 }
 
-/** A promise that also ends when the signal does. */
-function settledOrAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+/** An answer, or the end of waiting for it: the asked agent may have longer work in hand. */
+function settledInTime<T>(promise: Promise<T>, target: AskTarget, signal: AbortSignal, clock: Clock): Promise<T> {
   return new Promise((resolve, reject) => {
+    const late = clock.after(target.deadline - clock.monotonic(), () => reject(new SirsiError("DEADLINE_EXCEEDED", `agent ${target.agentId} did not answer in time; allow it more, or ask again later`)));
     const abort = () => reject(new SirsiError("CANCELLED", "the step was given up while it waited for another agent"));
     if (signal.aborted) abort();
     else signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    promise.then(resolve, reject).finally(() => {
+      late.cancel();
+      signal.removeEventListener("abort", abort);
+    });
   });
 }

@@ -41,6 +41,7 @@ export class AgentLedger {
 
   /** Records a step that ended well. Null when nothing has to reach the store first. */
   record(revision: Revision, conversation: Conversation, { work, call, result, answer, end }: Completed, contentHash: string, tookMs: number, now: number): Promise<void> | null {
+    const before = this.#counters;
     this.#count(work.kind === "message", answer.refusal !== null, tookMs, now);
     const sequence = conversation.sequence + 1;
     if (end.checkpoint === null) {
@@ -55,10 +56,15 @@ export class AgentLedger {
         ? { sequence, messageId: work.delivery.message.messageId, messageHash: contentHash, body: exchangeBody(sequence, work.delivery.message, answer.exchange, now) }
         : null;
     const written = this.#write({ agent: null, checkpoint: checkpointOf(revision, end.checkpoint), exchange });
-    if (exchange === null) return written;
-    return written.then(() => {
-      conversation.sequence = sequence;
-    });
+    return written.then(
+      () => {
+        if (exchange !== null) conversation.sequence = sequence;
+      },
+      (thrown: unknown) => {
+        this.#counters = before;
+        throw thrown;
+      },
+    );
   }
 
   #count(message: boolean, refused: boolean, tookMs: number, now: number): void {
@@ -78,13 +84,15 @@ export class AgentLedger {
 
   /** The last committed state; null when nothing was ever committed. */
   async recall(): Promise<CheckpointRecord | null> {
-    if (this.#stale) {
-      const stored = await this.#around.store.getAgent(this.#agentId);
-      if (stored === null) throw new SirsiError("AGENT_NOT_FOUND", `agent ${this.#agentId} is no longer in the store`);
-      this.#commitSequence = stored.commitSequence;
-      this.#stale = false;
-    }
+    if (this.#stale) await this.#catchUp();
     return this.#commitSequence === 0 ? null : await this.#around.store.getCheckpoint(this.#agentId);
+  }
+
+  async #catchUp(): Promise<void> {
+    const stored = await this.#around.store.getAgent(this.#agentId);
+    if (stored === null) throw new SirsiError("AGENT_NOT_FOUND", `agent ${this.#agentId} is no longer in the store`);
+    this.#commitSequence = stored.commitSequence;
+    this.#stale = false;
   }
 
   /** S2: the new revision and its first checkpoint in one commit. */
@@ -100,6 +108,7 @@ export class AgentLedger {
 
   async #write(what: Pick<AgentCommit, "agent" | "checkpoint" | "exchange">): Promise<void> {
     const { clock, metrics, store, exchangesKept } = this.#around;
+    if (this.#stale) await this.#catchUp();
     const started = clock.monotonic();
     const commitSequence = this.#commitSequence + 1;
     this.#commitSequence = commitSequence;

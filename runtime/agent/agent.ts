@@ -28,10 +28,13 @@ import { Conversation, messageHash } from "./conversation.ts";
 import { InstanceSlot } from "./instance-slot.ts";
 import { NO_SIGNAL, openFresh, openFrom, type OpenedLife, type StepOptions, tellShutdown } from "./life.ts";
 import type { Effect } from "./effects.ts";
+import { settledWithin } from "./grace.ts";
 import { Mailbox } from "./mailbox.ts";
+import { viewOf } from "./agent-view.ts";
+import { refusalOf, tooLate } from "./refusal.ts";
 import { decideRestart } from "./restart-policy.ts";
 import { answerWaits, firstEnd, isGuestFault, type WaitingRun } from "./step.ts";
-import { answerOf, callOf, collectEffects, type Completed, release, stepIdOf } from "./run-work.ts";
+import { answerOf, askerOf, callOf, collectEffects, type Completed, release } from "./run-work.ts";
 import type { ModuleCells, Surroundings } from "./surroundings.ts";
 import { type SwapOutcome, swapLife } from "./swap.ts";
 import { rankOf, type Work } from "./work.ts";
@@ -65,6 +68,8 @@ export class Agent {
   #restartTimer: Timer | null = null;
   #lastFault = "";
   #idleWaiters: (() => void)[] = [];
+  #ending: Promise<void> | null = null;
+  #endNoted = false;
 
   constructor(around: Surroundings, record: AgentRecord, revision: Revision, stored: StoredAgent | null) {
     this.around = around;
@@ -97,32 +102,29 @@ export class Agent {
   }
 
   view(): AgentView {
-    const { counters } = this.ledger;
-    const phase = this.#phase.kind;
-    const troubled = phase === "quarantined" || phase === "terminated" ? "unhealthy" : phase === "restarting" || this.#recentFaults() > 0 ? "degraded" : "healthy";
-    const latency = this.latency.count === 0 ? NO_LATENCY : { p50Ms: this.latency.quantile(0.5), p99Ms: this.latency.quantile(0.99), maxMs: this.latency.maxMs };
-    return {
-      record: this.#stateOf(this.#record),
+    const { clock, restart, idleAfterMs } = this.around;
+    const failedLately = this.#faults.some((at) => clock.monotonic() - at < restart.windowMs);
+    return viewOf({
+      record: this.#record,
       manifest: this.#revision.manifest,
-      counters,
+      phase: this.#phase,
+      counters: this.ledger.counters,
       mailboxDepth: this.#mailbox.size,
-      activeOperations: this.#current === null ? 0 : 1,
-      health: phase === "initializing" ? "unknown" : troubled,
+      atWork: this.#current !== null,
       memoryBytes: this.#slot.memoryBytes,
-      latency,
+      latency: this.latency,
       restarts: this.#restarts,
-      idle: this.#current === null && this.around.clock.now() - counters.lastActivityAt >= this.around.idleAfterMs,
-    };
+      recentFault: failedLately ? this.#lastFault : "",
+      idleAfterMs,
+      now: clock.now(),
+    });
   }
 
-  #recentFaults(): number {
-    const now = this.around.clock.monotonic();
-    return this.#faults.filter((at) => now - at < this.around.restart.windowMs).length;
-  }
-
-  #stateOf(record: AgentRecord): AgentRecord {
-    const reason = phaseReason(this.#phase) || (this.#recentFaults() > 0 ? this.#lastFault : "");
-    return { ...record, state: publicState(this.#phase), statusMessage: reason };
+  /** As the store has it: what a host that finds it there needs to know. Only a quarantine or an end outlasts a restart. */
+  #noted(record: AgentRecord): AgentRecord {
+    const { kind } = this.#phase;
+    const lasting = kind === "quarantined" || kind === "terminated";
+    return { ...record, state: lasting ? publicState(this.#phase) : "READY", statusMessage: phaseReason(this.#phase), updatedAt: this.around.clock.now() };
   }
 
   // --- beginning ---------------------------------------------------------------
@@ -132,13 +134,20 @@ export class Agent {
     const life = await openFresh(this.around, this.#revision, this.#record, this.#stepOptions(deadline, "init", NO_SIGNAL));
     this.#slot.adopt(life);
     try {
+      this.#requireNotEnded();
       await this.ledger.create({ ...this.#record, state: "READY" }, this.#revision, this.durable ? life.checkpoint : null);
+      this.#requireNotEnded();
     } catch (thrown) {
       this.#slot.drop();
       throw thrown;
     }
     this.#move({ kind: "opened" });
     this.#pump();
+  }
+
+  /** It may have been stopped while it came up. */
+  #requireNotEnded(): void {
+    if (this.#phase.kind === "terminated") throw new SirsiError("AGENT_TERMINATED", `agent ${this.id} was ended meanwhile (${this.#phase.reason})`);
   }
 
   /** A stored agent, known again after a restart; its instance is opened when it is needed. */
@@ -190,15 +199,7 @@ export class Agent {
   }
 
   #refusal(): SirsiError | null {
-    switch (this.#phase.kind) {
-      case "terminated":
-        return new SirsiError("AGENT_TERMINATED", `agent ${this.id} has ended (${this.#phase.reason}); spawn a new agent`);
-      case "quarantined":
-        return new SirsiError("AGENT_QUARANTINED", `agent ${this.id} failed too often and was set aside: ${this.#phase.reason}. Mend the module, or delete the agent and spawn it anew`);
-      default:
-    }
-    if (!this.#mailbox.full) return null;
-    return new SirsiError("MAILBOX_FULL", `agent ${this.id} has ${this.#mailbox.size} messages waiting, as many as its mailbox holds; send again later, and more slowly`, { retryAfterMs: 100 });
+    return refusalOf(this.id, this.#phase, this.#mailbox);
   }
 
   #pump(): void {
@@ -207,6 +208,7 @@ export class Agent {
     if (swap !== undefined) {
       this.#move(STEP_BEGINS);
       void this.#swap(swap).finally(() => {
+        if (this.#phase.kind === "terminated") this.#slot.drop();
         this.#move(STEP_ENDED);
         this.#pump();
       });
@@ -215,24 +217,21 @@ export class Agent {
     for (;;) {
       const work = this.#mailbox.take();
       if (work === undefined) break;
-      if (this.#tooLate(work)) continue;
+      const late = tooLate(work, this.around.clock.monotonic());
+      if (late !== null) {
+        this.#fail(work, late);
+        continue;
+      }
       this.#move(STEP_BEGINS);
       this.#current = work;
       void this.#run(work);
       return;
     }
-    for (const waiter of this.#idleWaiters.splice(0)) waiter();
+    this.#tellQuiet();
   }
 
-  /** Its caller is gone or its time has passed while it waited: it never begins. */
-  #tooLate(work: Work): boolean {
-    const cancelled = work.signal?.aborted === true;
-    if (!cancelled && this.around.clock.monotonic() <= work.deadline) return false;
-    const error = cancelled
-      ? new SirsiError("CANCELLED", "the caller went away before the agent came to the message; it had no effect")
-      : new SirsiError("DEADLINE_EXCEEDED", "the deadline passed while the message waited in the agent's mailbox, without effect");
-    this.#fail(work, error);
-    return true;
+  #tellQuiet(): void {
+    for (const waiter of this.#idleWaiters.splice(0)) waiter();
   }
 
   /** Settles a work item that came to nothing. */
@@ -256,7 +255,8 @@ export class Agent {
     } catch (thrown) {
       if (this.#current === work) this.#stepFailed(work, SirsiError.from(thrown));
     }
-    this.#current = null;
+    if (this.#current === work) this.#current = null;
+    else this.#slot.drop(); // Given up meanwhile, it may have opened an instance since.
     this.#move(STEP_ENDED);
     this.#pump();
   }
@@ -296,15 +296,7 @@ export class Agent {
       handle,
       capabilities: this.around.capabilities,
       onEmits: (emits) => collectEffects(work, emits, effects),
-      asker: {
-        agentId: this.id,
-        sessionId: this.sessionId,
-        grants: this.#revision.grants,
-        deadline: work.deadline,
-        signal: work.signal ?? NO_SIGNAL,
-        idempotencyKey: stepIdOf(work),
-        traceparent: work.kind === "message" ? work.delivery.traceparent : "",
-      },
+      asker: askerOf(work, this.#record, this.#revision.grants),
     };
   }
 
@@ -373,7 +365,8 @@ export class Agent {
     const refusal = this.#refusal() ?? new SirsiError("AGENT_QUARANTINED", reason);
     for (const work of this.#mailbox.remove(() => true)) this.#fail(work, refusal);
     for (const swap of this.#swaps.splice(0)) swap.done.resolve({ kind: "failed", reason: refusal.message });
-    this.ledger.note(this.#stateOf(this.#record));
+    this.#tellQuiet();
+    this.ledger.note(this.#noted(this.#record));
   }
 
   #move(event: AgentPhaseEvent): void {
@@ -411,14 +404,19 @@ export class Agent {
       const from = this.#revision;
       const outcome = await swapLife({
         around: this.around,
-        record: this.#record,
+        record: this.#noted(this.#record),
         from,
         to,
         openOld: () => this.#slot.open(),
-        commit: (record, checkpoint) => this.ledger.commitSwap(record, to, checkpoint),
+        commit: (record, checkpoint) => {
+          this.#requireNotEnded();
+          return this.ledger.commitSwap(record, to, checkpoint);
+        },
       });
       if (outcome.kind === "moved") {
         this.#slot.drop();
+        if (this.#phase.kind === "terminated") outcome.life.handle.close();
+        this.#requireNotEnded();
         this.#record = outcome.record;
         this.#revision = to;
         this.#slot.adopt(outcome.life);
@@ -436,7 +434,7 @@ export class Agent {
   }
 
   async update(changes: AgentChanges): Promise<void> {
-    const record: AgentRecord = { ...this.#record, ...changes, updatedAt: this.around.clock.now() };
+    const record = this.#noted({ ...this.#record, ...changes });
     await this.around.store.putAgent(record);
     this.#record = { ...this.#record, ...changes, updatedAt: record.updatedAt };
   }
@@ -448,36 +446,39 @@ export class Agent {
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
   }
 
-  /** Ends the agent for good. Waiting work is refused at once; the step in hand has a short grace. */
+  /** Ends the agent for good. Repeatable: an end that could not be noted in the store is noted by the next try. */
   async stop(reason: string): Promise<void> {
-    if (this.#phase.kind === "terminated") return;
+    this.#ending ??= this.#end(reason);
+    await this.#ending;
+    if (this.#endNoted) return;
+    await this.around.store.putAgent(this.#noted(this.#record));
+    if (this.#endNoted) return;
+    this.#endNoted = true;
+    this.#publish("AGENT_STOPPED", { reason: phaseReason(this.#phase), module: this.#record.module });
+  }
+
+  /** Waiting work is refused at once; the step in hand has a short grace. */
+  async #end(reason: string): Promise<void> {
     const current = this.#current;
     this.#move({ kind: "stopped", reason });
     const refusal = this.#refusal() ?? new SirsiError("AGENT_TERMINATED", reason);
     for (const work of this.#mailbox.remove(() => true)) this.#fail(work, refusal);
     for (const swap of this.#swaps.splice(0)) swap.done.resolve({ kind: "kept", reason: refusal.message });
     this.#restartTimer?.cancel();
-    for (const waiter of this.#idleWaiters.splice(0)) waiter();
-    if (current !== null) await this.#grace(current, refusal);
+    this.#tellQuiet();
+    const inOrder = current === null || (await this.#grace(current, refusal));
     const { live } = this.#slot;
-    if (live !== null) await tellShutdown(this.around, live, this.#revision, this.#record, reason);
+    if (live !== null && inOrder) await tellShutdown(this.around, live, this.#revision, this.#record, reason);
     this.#slot.drop();
     this.around.revisions.release(this.#revision.digest);
-    await this.around.store.putAgent(this.#stateOf({ ...this.#record, updatedAt: this.around.clock.now() }));
-    this.#publish("AGENT_STOPPED", { reason, module: this.#record.module });
   }
 
-  async #grace(current: Work, refusal: SirsiError): Promise<void> {
-    const settled = (current.reply.promise as Promise<unknown>).then(
-      () => undefined,
-      () => undefined,
-    );
-    const timer = this.around.clock.after(STOP_GRACE_MS, () => {
-      if (this.#current === current) this.#current = null;
+  /** Whether the step ended by itself. */
+  #grace(current: Work, refusal: SirsiError): Promise<boolean> {
+    return settledWithin(this.around.clock, STOP_GRACE_MS, current.reply.promise, () => {
+      this.#current = null;
       this.#fail(current, refusal);
     });
-    await settled;
-    timer.cancel();
   }
 
   /** Forgets the instance without ending the agent: the host is closing. */
@@ -488,12 +489,11 @@ export class Agent {
     const refusal = new SirsiError("SHUTTING_DOWN", "the host is shutting down; the message had no effect, send it again when the host is back", { retryAfterMs: 1_000 });
     for (const work of [...(current === null ? [] : [current]), ...this.#mailbox.remove(() => true)]) this.#fail(work, refusal);
     for (const swap of this.#swaps.splice(0)) swap.done.resolve({ kind: "kept", reason: refusal.message });
-    for (const waiter of this.#idleWaiters.splice(0)) waiter();
+    this.#tellQuiet();
     this.#slot.drop();
   }
 }
 
-const NO_LATENCY = { p50Ms: 0, p99Ms: 0, maxMs: 0 } as const;
 const STEP_BEGINS: AgentPhaseEvent = { kind: "step_begins" };
 const STEP_ENDED: AgentPhaseEvent = { kind: "step_ended" };
 const ORDINARY: ReadonlySet<string> = new Set(["READY", "BUSY"]);

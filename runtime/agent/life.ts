@@ -50,6 +50,7 @@ export async function openFresh(around: Surroundings, revision: Revision, record
     const step = stepOn(around, handle, revision, record, call, options);
     const openedOutcome = await opened;
     if (openedOutcome.kind === "failed") throw SirsiError.revive(openedOutcome.error);
+    if (openedOutcome.kind === "lost") throw lostError(openedOutcome);
     const end = await step;
     if (end.kind !== "done") throw end.error;
     const result = decodeGuestResult(end.result);
@@ -98,9 +99,16 @@ export function stepOn(around: Surroundings, handle: InstanceHandle, revision: R
 /** How long a guest may take to put its affairs in order. */
 const SHUTDOWN_MS = 500;
 
-/** Tells a guest that it ends. What it answers, and what it emits, no longer matters. */
+/** Tells a guest that it ends. What it answers and emits no longer matters, nor does its shard's being busy with others. */
 export async function tellShutdown(around: Surroundings, handle: InstanceHandle, revision: Revision, record: AgentRecord, reason: string): Promise<void> {
   const call = encodeGuestCall({ case: "shutdown", value: { $typeName: "sirsi.agent.v1.ShutdownCall", reason } });
   const deadline = around.clock.monotonic() + SHUTDOWN_MS;
-  await stepOn(around, handle, revision, record, call, { deadline, stepId: "shutdown", signal: NO_SIGNAL, checkpoint: false, traceparent: "", onEmits: () => undefined });
+  const told = stepOn(around, handle, revision, record, call, { deadline, stepId: "shutdown", signal: NO_SIGNAL, checkpoint: false, traceparent: "", onEmits: () => undefined });
+  await new Promise<void>((resolve) => {
+    const timer = around.clock.after(SHUTDOWN_MS, resolve);
+    void told.finally(() => {
+      timer.cancel();
+      resolve();
+    });
+  });
 }

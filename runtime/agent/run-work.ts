@@ -1,4 +1,5 @@
 /** One work item as a guest call, and the guest's answer as what is to be committed, let go and settled. */
+import type { Asker } from "../capability/index.ts";
 import type { Message } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { GuestResult } from "../contract/gen/sirsi/agent/v1/guest_pb.ts";
 import { decodeGuestResult, encodeGuestCall, encodeMessageCall } from "../contract/guest-codec.ts";
@@ -7,6 +8,7 @@ import type { AgentRecord } from "../store/store.ts";
 import type { ExchangeEnd } from "./conversation.ts";
 import { type Effect, readEmit } from "./effects.ts";
 import { fromGuestError } from "./guest-error.ts";
+import { NO_SIGNAL } from "./life.ts";
 import { completeResponse, expectResult } from "./message-end.ts";
 import type { DoneStep } from "./step.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -37,7 +39,7 @@ export function callOf(work: Work): Uint8Array {
 }
 
 /** Names the work for good: a step that is run again makes the same requests under the same keys. */
-export function stepIdOf(work: Work): string {
+function stepIdOf(work: Work): string {
   switch (work.kind) {
     case "message":
       return work.delivery.message.messageId;
@@ -48,6 +50,12 @@ export function stepIdOf(work: Work): string {
     default:
       return unreachable(work);
   }
+}
+
+export function askerOf(work: Work, record: AgentRecord, grants: Asker["grants"]): Asker {
+  const { agentId, sessionId } = record;
+  const traceparent = work.kind === "message" ? work.delivery.traceparent : "";
+  return { agentId, sessionId, grants, deadline: work.deadline, signal: work.signal ?? NO_SIGNAL, idempotencyKey: stepIdOf(work), traceparent };
 }
 
 /** Reads emits into effects; previews go out at once. Throws GUEST_PROTOCOL. */

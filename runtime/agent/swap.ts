@@ -15,7 +15,7 @@ import type { Surroundings } from "./surroundings.ts";
 export type SwapOutcome =
   | { readonly kind: "moved"; readonly record: AgentRecord; readonly life: OpenedLife }
   | { readonly kind: "kept"; readonly reason: string; readonly spoiled?: boolean }
-  /** `spoiled`: the old instance was disturbed and must be opened anew from its last commit. */
+  /** `spoiled`: the old instance was disturbed, and is to be opened anew from the last commit. */
   | { readonly kind: "failed"; readonly reason: string; readonly spoiled?: boolean };
 
 export interface SwapTask {
@@ -37,7 +37,9 @@ export async function swapLife(task: SwapTask): Promise<SwapOutcome> {
   try {
     if (policy === "migrate") saved = await save(task, options);
   } catch (thrown) {
-    return { kind: "failed", reason: `save() on revision ${from.manifest.version} failed: ${SirsiError.from(thrown).message}`, spoiled: true };
+    // A refusal is a value: the instance is whole. One without commits has no other place for its state.
+    const whole = SirsiError.from(thrown).code === "GUEST_ERROR" && !isDurable(from);
+    return { kind: "failed", reason: `save() on revision ${from.manifest.version} failed: ${SirsiError.from(thrown).message}`, spoiled: !whole };
   }
   let life: OpenedLife | null = null;
   try {
@@ -47,8 +49,12 @@ export async function swapLife(task: SwapTask): Promise<SwapOutcome> {
     return { kind: "moved", record, life };
   } catch (thrown) {
     life?.handle.close();
-    return { kind: "failed", reason: `revision ${to.manifest.version} did not take over: ${SirsiError.from(thrown).message}`, spoiled: saved !== null };
+    return { kind: "failed", reason: `revision ${to.manifest.version} did not take over: ${SirsiError.from(thrown).message}`, spoiled: isDurable(from) };
   }
+}
+
+function isDurable(revision: Revision): boolean {
+  return revision.manifest.durability !== "none";
 }
 
 interface SavedState {
@@ -61,7 +67,7 @@ function stepOptions(task: SwapTask): StepOptions {
     deadline: task.around.clock.monotonic() + Math.min(task.from.limits.stepTimeoutMs, task.to.limits.stepTimeoutMs),
     stepId: `swap-${task.to.digest.slice(0, 12)}`,
     signal: NO_SIGNAL,
-    checkpoint: task.to.manifest.durability !== "none",
+    checkpoint: isDurable(task.to),
     traceparent: "",
     onEmits: () => [],
   };
