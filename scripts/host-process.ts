@@ -15,6 +15,8 @@ export interface HostProcessOptions {
   readonly modulesDir: string;
   /** Settings of the host: SIRSI_…; those of the caller's environment are not passed on. Default: free ports. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Kills it, also while it is still starting. */
+  readonly signal?: AbortSignal;
 }
 
 export interface HostEnd {
@@ -39,9 +41,12 @@ export async function startHostProcess(options: HostProcessOptions): Promise<Hos
   const settings = { SIRSI_GRPC_LISTEN: "127.0.0.1:0", SIRSI_HTTP_LISTEN: "127.0.0.1:0", ...options.env };
   const args = ["serve", "--output", "json", "--data-dir", options.dataDir, "--modules", options.modulesDir];
   const child = spawn(execPath, [MAIN, ...args], { cwd: options.cwd, env: { ...foreignEnvironment(), ...settings }, stdio: ["ignore", "pipe", "pipe"] });
+  const kill = () => void child.kill("SIGKILL");
+  options.signal?.addEventListener("abort", kill, { once: true });
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
   const ended = new Promise<HostEnd>((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));
+  void ended.then(() => options.signal?.removeEventListener("abort", kill));
   const line = new Promise<string>((resolve) => createInterface(child.stdout).once("line", resolve));
   const first = await Promise.race([line, ended]);
   if (typeof first !== "string") throw new SirsiError("INTERNAL", `the host ended with ${first.signal ?? first.code} before it was ready; its log:\n${log.slice(-4_000)}`);

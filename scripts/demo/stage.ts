@@ -14,6 +14,7 @@ const MODULES = ["echo", "counter", "relay", "aws"];
 export class Stage {
   readonly directory = mkdtempSync(join(tmpdir(), "sirsi-demo-"));
   readonly modulesDir = join(this.directory, "modules");
+  readonly #cleared = new AbortController();
   #host: HostProcess | null = null;
   #client: SirsiClient | null = null;
 
@@ -33,7 +34,7 @@ export class Stage {
 
   async start(): Promise<HostProcess> {
     const env = { SIRSI_LOG_LEVEL: "warn", SIRSI_AGENTS_EXCHANGES_KEPT: "1000" };
-    this.#host = await startHostProcess({ cwd: this.directory, dataDir: join(this.directory, "data"), modulesDir: this.modulesDir, env });
+    this.#host = await startHostProcess({ cwd: this.directory, dataDir: join(this.directory, "data"), modulesDir: this.modulesDir, env, signal: this.#cleared.signal });
     this.#client?.close();
     this.#client = new SirsiClient({ address: this.#host.grpcAddress });
     return this.#host;
@@ -66,7 +67,7 @@ export class Stage {
 
   /** At once, from a signal handler too. Repeatable. */
   clear(): void {
-    this.#host?.end("SIGKILL").catch(() => undefined);
+    this.#cleared.abort();
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
   }
 }
