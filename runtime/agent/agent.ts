@@ -32,7 +32,7 @@ import { settledWithin } from "./grace.ts";
 import { Mailbox } from "./mailbox.ts";
 import { viewOf } from "./agent-view.ts";
 import { refusalOf, tooLate } from "./refusal.ts";
-import { decideRestart } from "./restart-policy.ts";
+import { FaultHistory } from "./restart-policy.ts";
 import { answerWaits, firstEnd, isGuestFault, type WaitingRun } from "./step.ts";
 import { answerOf, askerOf, callOf, collectEffects, type Completed, release } from "./run-work.ts";
 import type { ModuleCells, Surroundings } from "./surroundings.ts";
@@ -62,11 +62,9 @@ export class Agent {
   readonly #slot = new InstanceSlot(() => this.#openNow());
   #current: Work | null = null;
   #swaps: PendingSwap[] = [];
-  #faults: readonly number[] = [];
-  #restarts = 0;
+  readonly #faults: FaultHistory;
   #cells: ModuleCells;
   #restartTimer: Timer | null = null;
-  #lastFault = "";
   #idleWaiters: (() => void)[] = [];
   #ending: Promise<void> | null = null;
   #endNoted = false;
@@ -80,6 +78,7 @@ export class Agent {
     this.#mailbox = new Mailbox(revision.limits.mailboxDepth);
     this.conversation = new Conversation(around.exchangesKept, stored?.exchangeSequence ?? 0);
     this.ledger = new AgentLedger(around, record.agentId, stored);
+    this.#faults = new FaultHistory(around.restart);
     this.#cells = around.cells(record.module);
     around.revisions.retain(revision.digest);
   }
@@ -102,8 +101,7 @@ export class Agent {
   }
 
   view(): AgentView {
-    const { clock, restart, idleAfterMs } = this.around;
-    const failedLately = this.#faults.some((at) => clock.monotonic() - at < restart.windowMs);
+    const { clock, idleAfterMs } = this.around;
     return viewOf({
       record: this.#record,
       manifest: this.#revision.manifest,
@@ -113,8 +111,8 @@ export class Agent {
       atWork: this.#current !== null,
       memoryBytes: this.#slot.memoryBytes,
       latency: this.latency,
-      restarts: this.#restarts,
-      recentFault: failedLately ? this.#lastFault : "",
+      restarts: this.#faults.restarts,
+      recentFault: this.#faults.recent(clock.monotonic()),
       idleAfterMs,
       now: clock.now(),
     });
@@ -169,11 +167,8 @@ export class Agent {
     const refusal = this.#refusal();
     if (refusal !== null) return Promise.reject(refusal);
     const reply = new Deferred<Reply>();
-    const now = this.around.clock.monotonic();
-    const work: Work = { kind: "message", delivery, reply, queuedAt: now, deadline: delivery.deadline ?? now + this.#revision.limits.stepTimeoutMs, signal: delivery.signal };
     this.conversation.begin(delivery.message.messageId, delivery.message, reply.promise);
-    this.#mailbox.push(work, rankOf(delivery.priority));
-    this.#pump();
+    this.#enqueue({ kind: "message", delivery, reply, ...this.#when(delivery.deadline), signal: delivery.signal }, delivery.priority);
     return reply.promise;
   }
 
@@ -181,9 +176,7 @@ export class Agent {
     const refusal = this.#refusal();
     if (refusal !== null) return Promise.reject(refusal);
     const reply = new Deferred<readonly Suggestion[]>();
-    const now = this.around.clock.monotonic();
-    this.#mailbox.push({ kind: "suggest", context, max, reply, queuedAt: now, deadline: deadline ?? now + this.#revision.limits.stepTimeoutMs, signal }, rankOf(0));
-    this.#pump();
+    this.#enqueue({ kind: "suggest", context, max, reply, ...this.#when(deadline), signal }, 0);
     return reply.promise;
   }
 
@@ -192,10 +185,23 @@ export class Agent {
     if (this.#refusal() !== null) return false;
     const reply = new Deferred<void>();
     reply.promise.catch((thrown: unknown) => this.around.log.warn({ agentId: this.id, err: SirsiError.from(thrown).message }, "an event was not handled"));
-    const now = this.around.clock.monotonic();
-    this.#mailbox.push({ kind: "event", event, reply, queuedAt: now, deadline: now + this.#revision.limits.stepTimeoutMs, signal: null }, rankOf(0));
-    this.#pump();
+    this.#enqueue({ kind: "event", event, reply, ...this.#when(null), signal: null }, 0);
     return true;
+  }
+
+  #when(deadline: number | null): Pick<Work, "queuedAt" | "deadline"> {
+    const queuedAt = this.around.clock.monotonic();
+    return { queuedAt, deadline: deadline ?? queuedAt + this.#revision.limits.stepTimeoutMs };
+  }
+
+  /** Most work finds its agent at rest and spares itself the mailbox. */
+  #enqueue(work: Work, priority: number): void {
+    if (this.#phase.kind === "ready" && this.#mailbox.size === 0 && tooLate(work, work.queuedAt) === null) {
+      this.#begin(work);
+      return;
+    }
+    this.#mailbox.push(work, rankOf(priority));
+    this.#pump();
   }
 
   #refusal(): SirsiError | null {
@@ -222,12 +228,16 @@ export class Agent {
         this.#fail(work, late);
         continue;
       }
-      this.#move(STEP_BEGINS);
-      this.#current = work;
-      void this.#run(work);
+      this.#begin(work);
       return;
     }
     this.#tellQuiet();
+  }
+
+  #begin(work: Work): void {
+    this.#move(STEP_BEGINS);
+    this.#current = work;
+    void this.#run(work);
   }
 
   #tellQuiet(): void {
@@ -342,19 +352,16 @@ export class Agent {
     this.ledger.countError(this.around.clock.now());
     this.#publish("ERROR_OCCURRED", { reason: error.code, message: error.message });
     if (!isGuestFault(error) || this.#phase.kind === "terminated") return;
-    this.#lastFault = error.message;
     this.around.metrics.counter("sirsi_guest_faults_total", this.#record.module, error.code.toLowerCase()).inc();
     this.around.log.warn({ agentId: this.id, sessionId: this.sessionId, module: this.#record.module, code: error.code, err: error.message }, "an agent failed and goes back to its last commit");
-    const decision = decideRestart(this.around.restart, this.#faults, this.around.clock.monotonic(), this.around.random());
-    this.#faults = decision.faults;
-    if (decision.kind === "quarantine") {
+    const delayMs = this.#faults.note(error.message, this.around.clock.monotonic(), this.around.random());
+    if (delayMs === null) {
       this.#quarantine(error.message);
       return;
     }
-    this.#restarts++;
-    if (decision.delayMs === 0) return; // #stepEnded makes it ready; the next step opens it anew
+    if (delayMs === 0) return; // the end of the step makes it ready, and the next one opens it anew
     this.#move({ kind: "faulted", reason: error.message, giveUp: false });
-    this.#restartTimer = this.around.clock.after(decision.delayMs, () => {
+    this.#restartTimer = this.around.clock.after(delayMs, () => {
       this.#move({ kind: "restarted" });
       this.#pump();
     });

@@ -13,7 +13,7 @@ import { type Exchange, ExchangeSchema, type Message, MessageSchema, type Sugges
 import { decodeGuestResult, decodeMessageCall } from "../contract/guest-codec.ts";
 import type { SirsiError } from "../core/errors.ts";
 import type { Reply } from "./agents.ts";
-import { ExchangeRing, type RingExchange } from "./exchange-ring.ts";
+import { ExchangeRing, idHash, type RingExchange } from "./exchange-ring.ts";
 import { readMessageEnd } from "./message-end.ts";
 
 /** An exchange as it ended. */
@@ -52,58 +52,50 @@ const KEPT_BYTES_MAX = 1024 * 1024;
 type Running = Extract<KnownMessage, { kind: "running" }>;
 
 export class Conversation {
-  readonly #capacity: number;
-  /** Running, or where the exchange lies once its step has ended; the stored ones in the order of their ends. */
-  readonly #known = new Map<string, Running | "kept" | "stored">();
-  #stored = 0;
+  readonly #running = new Map<string, Running>();
   readonly #ring: ExchangeRing;
-  /** Whether every id of a kept exchange is in `#known`; false after a restart, until the store has been asked. */
+  /** Whether every id of a kept exchange is known here; false after a restart, until the store has been asked. */
   complete: boolean;
   sequence: number;
 
   constructor(capacity: number, sequence: number) {
-    this.#capacity = capacity;
     this.#ring = new ExchangeRing(capacity, KEPT_BYTES_MAX);
     this.sequence = sequence;
     this.complete = sequence === 0;
   }
 
+  /** `stored` means that the store may have it. */
   find(messageId: string): KnownMessage | undefined {
-    const known = this.#known.get(messageId);
-    if (known === "stored") return { kind: "stored" };
-    if (known !== "kept") return known;
-    const exchange = this.#ring.find(messageId);
-    return exchange === null ? undefined : { kind: "kept", exchange };
+    const running = this.#running.get(messageId);
+    if (running !== undefined) return running;
+    const hash = idHash(messageId);
+    if (!this.#ring.has(hash)) return undefined;
+    for (const exchange of this.#ring.find(hash)) {
+      if (exchange.call.length === 0) return { kind: "stored" };
+      if (decodeMessageCall(exchange.call).messageId === messageId) return { kind: "kept", exchange };
+    }
+    return undefined;
   }
 
   begin(messageId: string, message: Message, reply: Promise<Reply>): void {
-    if (this.#known.get(messageId) === "stored") this.#stored--;
-    this.#known.set(messageId, { kind: "running", message, reply });
+    this.#running.set(messageId, { kind: "running", message, reply });
   }
 
   /** The step came to nothing: its id is free again. */
   forget(messageId: string): void {
-    this.#known.delete(messageId);
+    this.#running.delete(messageId);
   }
 
   /** Its exchange is in the store. */
   settleStored(messageId: string): void {
-    // Set anew: the map's order is the order of ends then, and the first is the one that the store drops too.
-    this.#known.delete(messageId);
-    this.#known.set(messageId, "stored");
-    if (++this.#stored <= this.#capacity) return;
-    for (const [id, known] of this.#known) {
-      if (known !== "stored") continue;
-      this.#known.delete(id);
-      this.#stored--;
-      return;
-    }
+    this.#running.delete(messageId);
+    this.#ring.push(idHash(messageId), { sequence: this.sequence, completedAt: 0, call: NO_BYTES, result: NO_BYTES });
   }
 
   /** Its exchange is kept here, as the call that went to the guest and the result that came back. */
   settleKept(messageId: string, call: Uint8Array, result: Uint8Array, completedAt: number): void {
-    this.#known.set(messageId, "kept");
-    for (const dropped of this.#ring.push({ messageId, sequence: this.sequence, call, result, completedAt })) this.#known.delete(dropped);
+    this.#running.delete(messageId);
+    this.#ring.push(idHash(messageId), { sequence: this.sequence, completedAt, call, result });
   }
 
   /** Kept exchanges below a sequence, newest first, as they are stored. */
@@ -114,6 +106,8 @@ export class Conversation {
     });
   }
 }
+
+const NO_BYTES = new Uint8Array(0);
 
 /** A serialized sirsi.agent.v1.Exchange. */
 export function exchangeBody(sequence: number, message: Message, end: ExchangeEnd, completedAt: number): Uint8Array {

@@ -23,3 +23,30 @@ export function decideRestart(config: RestartConfig, faults: readonly number[], 
   const delayMs = recent.length === 1 ? 0 : backoffMs(config.backoff, recent.length - 2, random);
   return { kind: "restart", delayMs, faults: recent };
 }
+
+/** An agent's faults so far, and what each of them calls for. */
+export class FaultHistory {
+  readonly #config: RestartConfig;
+  #faults: readonly number[] = [];
+  #last = "";
+  restarts = 0;
+
+  constructor(config: RestartConfig) {
+    this.#config = config;
+  }
+
+  /** Milliseconds to wait before the restart; null when the agent is to be quarantined. */
+  note(reason: string, now: number, random: number): number | null {
+    const decision = decideRestart(this.#config, this.#faults, now, random);
+    this.#faults = decision.faults;
+    this.#last = reason;
+    if (decision.kind === "quarantine") return null;
+    this.restarts++;
+    return decision.delayMs;
+  }
+
+  /** Why it last failed; empty when that is longer ago than the policy's window. */
+  recent(now: number): string {
+    return this.#faults.some((at) => now - at < this.#config.windowMs) ? this.#last : "";
+  }
+}
