@@ -18,7 +18,6 @@ import { Deferred } from "../core/deferred.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { Revision } from "../module/revision.ts";
 import { LatencyHistogram } from "../observe/index.ts";
-import type { InstanceHandle } from "../sandbox/index.ts";
 import type { AgentRecord, StoredAgent } from "../store/store.ts";
 import { type AgentPhase, type AgentPhaseEvent, phaseReason, publicState, transition } from "./agent-state.ts";
 import type { AgentChanges, AgentView, Delivery, HostEvent, Reply } from "./agents.ts";
@@ -27,21 +26,20 @@ import { answerRepeat } from "./repeat.ts";
 import { Conversation, messageHash } from "./conversation.ts";
 import { InstanceSlot } from "./instance-slot.ts";
 import { NO_SIGNAL, openFresh, openFrom, type OpenedLife, type StepOptions, tellShutdown } from "./life.ts";
-import type { Effect } from "./effects.ts";
 import { settledWithin } from "./grace.ts";
 import { Mailbox } from "./mailbox.ts";
 import { viewOf } from "./agent-view.ts";
 import { refusalOf, tooLate } from "./refusal.ts";
 import { FaultHistory } from "./restart-policy.ts";
-import { answerWaits, firstEnd, isGuestFault, type WaitingRun } from "./step.ts";
-import { answerOf, askerOf, callOf, collectEffects, type Completed, release } from "./run-work.ts";
+import { runStep } from "./run-step.ts";
+import { isGuestFault } from "./step.ts";
+import { type Completed, release } from "./run-work.ts";
 import type { ModuleCells, Surroundings } from "./surroundings.ts";
 import { type SwapOutcome, swapLife } from "./swap.ts";
 import { rankOf, type Work } from "./work.ts";
 
 /** How long a stopped agent may go on with the step in hand. */
 const STOP_GRACE_MS = 2_000;
-const STARTS_PER_STEP = 3;
 
 interface PendingSwap {
   readonly to: Revision;
@@ -66,6 +64,7 @@ export class Agent {
   #cells: ModuleCells;
   #restartTimer: Timer | null = null;
   #idleWaiters: (() => void)[] = [];
+  #changes: Promise<unknown> = Promise.resolve();
   #ending: Promise<void> | null = null;
   #endNoted = false;
 
@@ -213,7 +212,7 @@ export class Agent {
     const swap = this.#swaps.shift();
     if (swap !== undefined) {
       this.#move(STEP_BEGINS);
-      void this.#swap(swap).finally(() => {
+      void this.#alone(() => this.#swap(swap)).finally(() => {
         if (this.#phase.kind === "terminated") this.#slot.drop();
         this.#move(STEP_ENDED);
         this.#pump();
@@ -256,7 +255,7 @@ export class Agent {
   /** One step, from the head of the mailbox to its settled reply. Never rejects. */
   async #run(work: Work): Promise<void> {
     try {
-      const completed = await this.#runOnce(work);
+      const completed = await runStep({ around: this.around, slot: this.#slot, revision: this.#revision, record: this.#record, durable: this.durable, seconds: this.#cells.stepSeconds }, work);
       if (this.#current === work) {
         const written = this.#write(completed);
         if (written !== null) await written;
@@ -275,39 +274,6 @@ export class Agent {
     if (error.code === "INTERNAL") this.around.log.error({ agentId: this.id, err: error.details.cause ?? error }, "a step failed for a fault of the host");
     this.#failed(error);
     this.#fail(work, error);
-  }
-
-  /** Runs the step, and again when a shard died under it before it had done anything that shows. Throws what ended it. */
-  async #runOnce(work: Work): Promise<Completed> {
-    const { clock } = this.around;
-    const call = callOf(work);
-    const started = clock.monotonic();
-    for (let attempt = 1; ; attempt++) {
-      const handle = this.#slot.live ?? (await this.#slot.open());
-      const timeoutMs = Math.max(1, work.deadline - clock.monotonic());
-      const outcome = await handle.step(call, { timeoutMs, fuel: this.#revision.limits.fuelPerStep, checkpoint: this.durable });
-      const effects: Effect[] = [];
-      const end = outcome.kind === "waiting" ? await answerWaits(this.#waitingRun(work, handle, effects), outcome) : firstEnd(outcome);
-      if (end.kind === "done") {
-        this.#cells.stepSeconds.observe((clock.monotonic() - started) / 1000);
-        if (end.emits.length > 0) collectEffects(work, end.emits, effects);
-        // The batch that the bytes lie in is shared; this copy may be kept.
-        const result = end.result.slice();
-        return { work, call, result, answer: answerOf(work, result, clock.now()), effects, end };
-      }
-      if (end.kind === "failed" || attempt === STARTS_PER_STEP) throw end.error;
-      this.#slot.drop();
-    }
-  }
-
-  #waitingRun(work: Work, handle: InstanceHandle, effects: Effect[]): WaitingRun {
-    return {
-      clock: this.around.clock,
-      handle,
-      capabilities: this.around.capabilities,
-      onEmits: (emits) => collectEffects(work, emits, effects),
-      asker: askerOf(work, this.#record, this.#revision.grants),
-    };
   }
 
   /** A2: what this returns is waited for before anything shows. */
@@ -369,10 +335,7 @@ export class Agent {
 
   #quarantine(reason: string): void {
     this.#move({ kind: "faulted", reason, giveUp: true });
-    const refusal = this.#refusal() ?? new SirsiError("AGENT_QUARANTINED", reason);
-    for (const work of this.#mailbox.remove(() => true)) this.#fail(work, refusal);
-    for (const swap of this.#swaps.splice(0)) swap.done.resolve({ kind: "failed", reason: refusal.message });
-    this.#tellQuiet();
+    this.#abandon(this.#refusal() ?? new SirsiError("AGENT_QUARANTINED", reason));
     this.ledger.note(this.#noted(this.#record));
   }
 
@@ -440,10 +403,19 @@ export class Agent {
     }
   }
 
-  async update(changes: AgentChanges): Promise<void> {
-    const record = this.#noted({ ...this.#record, ...changes });
-    await this.around.store.putAgent(record);
-    this.#record = { ...this.#record, ...changes, updatedAt: record.updatedAt };
+  update(changes: AgentChanges): Promise<void> {
+    return this.#alone(async () => {
+      const record = this.#noted({ ...this.#record, ...changes });
+      await this.around.store.putAgent(record);
+      this.#record = { ...this.#record, ...changes, updatedAt: record.updatedAt };
+    });
+  }
+
+  /** One change of the record at a time: a swap and an update would undo each other. */
+  #alone<T>(change: () => Promise<T>): Promise<T> {
+    const done = this.#changes.then(change);
+    this.#changes = done.catch(() => undefined);
+    return done;
   }
 
   /** Resolves when the step in hand has ended and nothing waits, or the agent cannot go on. */
@@ -469,10 +441,8 @@ export class Agent {
     const current = this.#current;
     this.#move({ kind: "stopped", reason });
     const refusal = this.#refusal() ?? new SirsiError("AGENT_TERMINATED", reason);
-    for (const work of this.#mailbox.remove(() => true)) this.#fail(work, refusal);
-    for (const swap of this.#swaps.splice(0)) swap.done.resolve({ kind: "kept", reason: refusal.message });
     this.#restartTimer?.cancel();
-    this.#tellQuiet();
+    this.#abandon(refusal);
     const inOrder = current === null || (await this.#grace(current, refusal));
     const { live } = this.#slot;
     if (live !== null && inOrder) await tellShutdown(this.around, live, this.#revision, this.#record, reason);
@@ -494,10 +464,16 @@ export class Agent {
     const current = this.#current;
     this.#current = null;
     const refusal = new SirsiError("SHUTTING_DOWN", "the host is shutting down; the message had no effect, send it again when the host is back", { retryAfterMs: 1_000 });
-    for (const work of [...(current === null ? [] : [current]), ...this.#mailbox.remove(() => true)]) this.#fail(work, refusal);
+    if (current !== null) this.#fail(current, refusal);
+    this.#abandon(refusal);
+    this.#slot.drop();
+  }
+
+  /** Refuses all that waits. */
+  #abandon(refusal: SirsiError): void {
+    for (const work of this.#mailbox.remove(() => true)) this.#fail(work, refusal);
     for (const swap of this.#swaps.splice(0)) swap.done.resolve({ kind: "kept", reason: refusal.message });
     this.#tellQuiet();
-    this.#slot.drop();
   }
 }
 
