@@ -24,6 +24,8 @@ export interface HouseOptions {
   readonly restart?: RestartConfig;
   readonly dataDir?: string;
   readonly clock?: Clock;
+  /** For the watchdog of the shards alone. */
+  readonly poolClock?: Clock;
   /** Stands between the agents and the store, to make it fail. */
   readonly wrapStore?: (store: Store) => Store;
 }
@@ -46,7 +48,7 @@ export class TestHouse implements AsyncDisposable {
     this.store = store;
     this.dataDir = dataDir;
     this.pool = new ShardPool({
-      clock: systemClock,
+      clock: options.poolClock ?? systemClock,
       count: options.shards ?? 1,
       stallMs: options.stallMs ?? 2_000,
       onLog: (line) => this.logs.push(line),
@@ -85,11 +87,14 @@ export class TestHouse implements AsyncDisposable {
     const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "sirsi-house-"));
     const store = await openSqliteStore({ dataDir, clock: systemClock });
     const made = new TestHouse(options, store, dataDir);
-    if (options.dataDir === undefined) {
-      const now = systemClock.now();
-      await store.putSession({ sessionId: made.sessionId, userId: "u", state: "ACTIVE", createdAt: now, updatedAt: now, expiresAt: now + 3_600_000, metadata: {}, config: { maxAgents: 100_000, timeoutSeconds: 3600, enableLogging: false, preferences: {} } });
-    }
+    if (options.dataDir === undefined) await made.addSession(made.sessionId);
     return made;
+  }
+
+  async addSession(sessionId = newId(systemClock.now())): Promise<string> {
+    const now = systemClock.now();
+    await this.store.putSession({ sessionId, userId: "u", state: "ACTIVE", createdAt: now, updatedAt: now, expiresAt: now + 3_600_000, metadata: {}, config: { maxAgents: 100_000, timeoutSeconds: 3600, enableLogging: false, preferences: {} } });
+    return sessionId;
   }
 
   spec(agentType: string, changes: Partial<SpawnSpec> = {}): SpawnSpec {
