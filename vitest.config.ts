@@ -7,6 +7,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     coverage: {
       provider: "v8",
+      reportOnFailure: true,
       include: ["runtime/**/*.ts"],
       exclude: ["runtime/contract/gen/**", "**/*.d.ts"],
       reporter: ["text-summary", "json-summary"],

@@ -124,17 +124,17 @@ export class LoadedRevision {
     const stopUnwind = suspend("asyncify_stop_unwind");
     const startRewind = suspend("asyncify_start_rewind");
     const stopRewind = suspend("asyncify_stop_rewind");
-    const as = <Result>(run: () => unknown): Result => {
+    const enter = (run: () => unknown): unknown => {
       this.#current = instance;
-      return run() as Result;
+      return run();
     };
     return {
       memory,
       fuel: exports[PREPARED.fuel] as WebAssembly.Global<number>,
       globals: this.#revision.globals.map(({ name, type }) => globalCell(exports[name] as WebAssembly.Global, type)),
-      call: (pointer, length) => as<bigint>(() => call(pointer, length)),
-      alloc: (length) => as<number>(() => alloc(length)),
-      free: (pointer) => as<void>(() => free(pointer)),
+      call: (pointer, length) => enter(() => call(pointer, length)) as bigint,
+      alloc: (length) => enter(() => alloc(length)) as number,
+      free: (pointer) => void enter(() => free(pointer)),
       startUnwind: (buffer) => void startUnwind(buffer),
       stopUnwind: () => void stopUnwind(),
       startRewind: (buffer) => void startRewind(buffer),

@@ -52,7 +52,7 @@ function made(inspection: Inspection, admitted: Admitted, prepared: PreparedModu
     manifest: admitted.manifest,
     limits: admitted.limits,
     grants: admitted.grants,
-    compiled: new WebAssembly.Module(prepared.wasm as Uint8Array<ArrayBuffer>),
+    compiled: new WebAssembly.Module(prepared.wasm),
     preparation: PREPARATION,
     globals: prepared.globals,
     canWait: prepared.canWait,
