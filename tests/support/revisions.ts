@@ -35,9 +35,9 @@ export async function keptRevision(bytes: Uint8Array, limits: Partial<GuestLimit
 }
 
 /** The preparer's source: what one version of it made is not kept for the next. */
-const PREPARER = readdirSync(new URL("../../runtime/module/", import.meta.url), { recursive: false })
+const PREPARER = readdirSync(new URL("../../runtime/module/", import.meta.url))
   .toSorted()
-  .map((file) => readFileSync(new URL(`../../runtime/module/${String(file)}`, import.meta.url), "utf8"))
+  .map((file) => readFileSync(new URL(`../../runtime/module/${file}`, import.meta.url), "utf8"))
   .join("");
 const MODULE_MAX_BYTES = 32 * 1024 * 1024;
 const keptModules = new PreparedCache(new URL("../../.cache/test-prepared", import.meta.url).pathname, 256 * 1024 * 1024, systemClock);
