@@ -3,7 +3,7 @@
  * begin with, and the one set of imports they share. Only one guest of a shard
  * runs at a time, so the imports serve whichever instance is being entered.
  */
-import { ABORT_IMPORT, FUEL_SLICE, GUEST_EXPORTS, GUEST_IMPORTS, IMPORT_MODULE, PREPARED } from "../contract/guest-abi.ts";
+import { ABI_VERSION, ABORT_IMPORT, FUEL_SLICE, GUEST_EXPORTS, GUEST_IMPORTS, IMPORT_MODULE, PREPARED } from "../contract/guest-abi.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { GuestLimits } from "../core/limits.ts";
 import { type PristineImage, pristineImage } from "./checkpoint.ts";
@@ -103,8 +103,16 @@ export class LoadedRevision {
     const rawMemory = exports[GUEST_EXPORTS.memory];
     if (!(rawMemory instanceof WebAssembly.Memory)) throw new SirsiError("MODULE_REJECTED", `module ${this.name} exports no memory`);
     const memory = new GuestMemory(rawMemory);
-    this.#pristine ??= pristineImage(memory.bytes);
+    this.#pristine ??= this.#firstLook(memory, exports[GUEST_EXPORTS.abi]);
     return this.#bind(exports, memory, instance);
+  }
+
+  /** The manifest has said which ABI it is; the code has the last word. */
+  #firstLook(memory: GuestMemory, abi: unknown): PristineImage {
+    const image = pristineImage(memory.bytes);
+    const version = typeof abi === "function" ? (abi as AnyExport)() : "none";
+    if (version !== ABI_VERSION) throw new SirsiError("MODULE_REJECTED", `the code of module ${this.name} is of ABI ${String(version)}, whatever its manifest says, and this host runs ABI ${ABI_VERSION}; build it with the SDK of ABI ${ABI_VERSION}`);
+    return image;
   }
 
   #bind(exports: Record<string, unknown>, memory: GuestMemory, instance: EnteredGuest): LinkedGuest {

@@ -365,7 +365,13 @@ describe("a module that was never admitted", () => {
 
   test("is refused when it lacks its memory or a function", () => {
     expect(thrownBy(link("(module)")).message).toContain("exports no memory");
-    expect(thrownBy(link('(module (memory (export "memory") 1))')).message).toContain("does not export the function sirsi_call");
+    expect(thrownBy(link('(module (memory (export "memory") 1) (func (export "sirsi_abi") (result i32) (i32.const 1)))')).message).toContain("does not export the function sirsi_call");
+  });
+
+  test("is refused for its code's ABI, by the second look as by the first", () => {
+    const { open } = played(HOSTILE_MODULES["abiLies"]!());
+    for (let i = 0; i < 2; i++) expect(thrownBy(open)).toMatchObject({ code: "MODULE_REJECTED", message: expect.stringContaining("is of ABI 7") as string });
+    expect(thrownBy(link('(module (memory (export "memory") 1))')).message).toContain("of ABI none");
   });
 
   test("has no pristine image before its first instance", () => {
