@@ -14,6 +14,7 @@
  * `minimal`, at a price of some tenths of a microsecond a message. Bounds checks stay in.
  */
 import { mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { realpathSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { argv, exit, pid, stderr, stdout } from "node:process";
@@ -205,4 +206,5 @@ async function main(args) {
   }
 }
 
-if (argv[1] !== undefined && import.meta.filename === resolve(argv[1])) exit(await main(argv.slice(2)));
+// A package's command is a link to this file.
+if (argv[1] !== undefined && import.meta.filename === realpathSync(argv[1])) exit(await main(argv.slice(2)));
