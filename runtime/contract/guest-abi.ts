@@ -50,8 +50,8 @@ export const ABORT_IMPORT = { module: "env", name: "abort" } as const;
 /**
  * Names that preparation adds. A module that already has one is refused.
  *
- * Metering: PREPARED.fuel is an exported mutable i32 global that every function entry and
- * loop turn counts down; below zero the guest calls PREPARED.refill (an import from
+ * Metering: PREPARED.fuel is an exported mutable i32 global that loop turns and entries of
+ * functions that are not small count down; below zero the guest calls PREPARED.refill (an import from
  * PREPARED.importModule, () -> i32), which answers the next slice or throws.
  * Suspension: asyncify's five functions, under their own names.
  */

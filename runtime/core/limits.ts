@@ -25,7 +25,7 @@ const MIB = 1024 * KIB;
 /** Limits of one agent's guest. A manifest may ask for less or more, up to the host's policy. */
 export const GUEST_LIMITS = {
   memoryMaxBytes: limit(64 * MIB, 64 * KIB, 512 * MIB, "bytes", "GUEST_MEMORY_EXHAUSTED", "A guest's linear memory."),
-  fuelPerStep: limit(1_000_000_000, 10_000, 100_000_000_000, "fuel", "GUEST_FUEL_EXHAUSTED", "Function entries and loop turns in one step, waits not counted."),
+  fuelPerStep: limit(1_000_000_000, 10_000, 100_000_000_000, "fuel", "GUEST_FUEL_EXHAUSTED", "Work of one step, waits not counted: about one for each loop turn and each call of a function that is not small, and one more for every 256 instructions they hold."),
   stepTimeoutMs: limit(30_000, 10, 3_600_000, "ms", "DEADLINE_EXCEEDED", "Wall time of one step, waits included, when the caller sets no deadline of its own."),
   mailboxDepth: limit(1_000, 1, 100_000, "count", "MAILBOX_FULL", "Messages that wait for an agent."),
   outboxBytes: limit(1 * MIB, 0, 64 * MIB, "bytes", "GUEST_LIMIT", "Bytes a step may emit."),

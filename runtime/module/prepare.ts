@@ -2,7 +2,7 @@
  * Makes an admitted module fit to run under limits and to be checkpointed:
  * memory clamped, metered, able to wait, its mutable globals in sight.
  *
- * Order: metering comes before asyncify, so that asyncify puts the counting into
+ * Order: counting comes before asyncify, so that asyncify puts the counting into
  * the regions that it skips while it rewinds: a rewind costs no fuel, whatever
  * loop it goes back into, and all that runs in the normal state is counted.
  * memory.copy and memory.fill are charged by length, sixteen bytes a fuel:
@@ -16,6 +16,7 @@
 import binaryen from "binaryen";
 import { ABORT_IMPORT, GUEST_IMPORTS, IMPORT_MODULE, PREPARED } from "../contract/guest-abi.ts";
 import { SirsiError } from "../core/errors.ts";
+import { addCounting, TURNS_AT_ONCE } from "./counting.ts";
 import type { Inspection } from "./inspect.ts";
 import type { PreparedModule } from "./prepared.ts";
 import type { InstructionUse } from "./wasm-instructions.ts";
@@ -28,7 +29,6 @@ const REFILL = "sirsi:refill";
 const MEMORY_COPY = "__memory_copy";
 const MEMORY_FILL = "__memory_fill";
 const CHARGE = "sirsi:charge";
-const LOGGER = "log_execution";
 const REFUSED = "sirsi:refused";
 /** What Binaryen's instrument-memory pass puts around memory.grow. */
 const GROW_BEFORE = "memory_grow_pre";
@@ -39,8 +39,6 @@ const INSTRUMENT_NAMES = [GROW_BEFORE, GROW_AFTER, "load_ptr", "load_val_", "sto
 const BULK_SHIFT = 4;
 /** A run this short is paid by the loop turn or the call that it takes to repeat it. */
 const FREE_BULK_BYTES = 1024;
-/** Nodes of the counting function; whatever is no bigger is inlined everywhere. */
-const INLINE_MAX_SIZE = 12;
 
 /**
  * What metering and asyncify leave to be tidied. Compilers have optimised the rest already: Binaryen's whole
@@ -48,13 +46,9 @@ const INLINE_MAX_SIZE = 12;
  */
 const TIDY = ["simplify-locals-nostructure", "coalesce-locals", "reorder-locals", "vacuum"];
 
-const RESERVED_NAMES = ["sirsi:", LOGGER, MEMORY_COPY, MEMORY_FILL, "asyncify_", "__asyncify_", ...INSTRUMENT_NAMES];
+const RESERVED_NAMES = ["sirsi:", MEMORY_COPY, MEMORY_FILL, "asyncify_", "__asyncify_", ...INSTRUMENT_NAMES];
 
 const { Features } = binaryen;
-/** A part of Binaryen's interface that its types leave out. */
-const { Block } = binaryen as unknown as { readonly Block: { setChildAt(block: number, index: number, child: number): void } };
-const BLOCK: number = binaryen.BlockId;
-const CALL: number = binaryen.CallId;
 /** What inspection lets through; a wider set would let the optimiser write what V8 may not read. */
 const FEATURES = (
   Features.MutableGlobals | Features.NontrappingFPToInt | Features.SIMD128 | Features.BulkMemory | Features.BulkMemoryOpt |
@@ -68,18 +62,20 @@ const NUMBER_TYPES = new Map([
   [binaryen.f64, "f64"],
 ] as const);
 
-/** Fails with MODULE_REJECTED when Binaryen cannot take the module. */
+/** Fails with MODULE_REJECTED when the module is not valid, or Binaryen cannot take it. */
 export function prepare(bytes: Uint8Array, inspection: Inspection, memoryMaxBytes: number): PreparedModule {
   const { shape } = inspection;
   const canWait = shape.imports.some((entry) => entry.module === IMPORT_MODULE && entry.name === GUEST_IMPORTS.request);
-  const input = clampAndStrip(bytes, shape, Math.floor(memoryMaxBytes / PAGE_BYTES), RESERVED_NAMES);
+  // What V8 takes has no index out of range, and so none that reaches what is added.
+  if (!WebAssembly.validate(bytes)) throw new SirsiError("MODULE_REJECTED", "it is not valid WebAssembly; build it again with a current compiler", { metadata: { stage: "prepare" } });
+  const input = addCounting(clampAndStrip(bytes, shape, Math.floor(memoryMaxBytes / PAGE_BYTES), RESERVED_NAMES));
   const module = attempt("read it", () => binaryen.readBinary(input));
   try {
     return withOptions(() => {
       module.setFeatures(FEATURES);
-      attempt("meter it", () => meter(module, shape.uses));
+      const fuel = attempt("meter it", () => meter(module, shape.uses));
       if (canWait) attempt("make it able to wait", () => asyncify(module));
-      const globals = exportGlobals(module);
+      const globals = exportGlobals(module, fuel);
       attempt("tidy it", () => module.runPasses(TIDY));
       return { wasm: attempt("write it", () => module.emitBinary()), globals, canWait };
     });
@@ -101,36 +97,54 @@ function attempt<T>(what: string, run: () => T): T {
 }
 
 function withOptions<T>(run: () => T): T {
-  const inlineMaxSize = binaryen.getAlwaysInlineMaxSize();
-  const debugInfo = binaryen.getDebugInfo();
+  const [optimizeLevel, shrinkLevel, debugInfo] = [binaryen.getOptimizeLevel(), binaryen.getShrinkLevel(), binaryen.getDebugInfo()];
   binaryen.setOptimizeLevel(1);
   binaryen.setShrinkLevel(0);
   binaryen.setDebugInfo(true);
-  binaryen.setAlwaysInlineMaxSize(INLINE_MAX_SIZE);
   try {
     return run();
   } finally {
-    binaryen.setAlwaysInlineMaxSize(inlineMaxSize);
+    binaryen.setOptimizeLevel(optimizeLevel);
+    binaryen.setShrinkLevel(shrinkLevel);
     binaryen.setDebugInfo(debugInfo);
     binaryen.clearPassArguments();
   }
 }
 
-function meter(module: binaryen.Module, { bulkMemory, memoryGrow }: InstructionUse): void {
-  if (bulkMemory) module.runPasses(["llvm-memory-copy-fill-lowering"]);
-  // Lowering takes bulk memory out of the features, and the replacements below need it.
-  module.setFeatures(FEATURES);
-  module.runPasses(["log-execution"]);
-  const logger = importedLogger(module);
-  dropExits(module, logger);
-  module.removeFunction(logger);
-  module.addGlobal(FUEL, binaryen.i32, true, module.i32.const(0));
-  module.addGlobalExport(FUEL, FUEL);
-  module.addFunctionImport(REFILL, PREPARED.importModule, PREPARED.refill, binaryen.none, binaryen.i32);
-  addCounter(module, logger);
-  if (bulkMemory) addChargedBulkMemory(module);
+function meter(module: binaryen.Module, { bulkMemory, memoryGrow }: InstructionUse): string {
+  const fuel = binaryen.getGlobalInfo(module.getGlobalByIndex(module.getNumGlobals() - 1)).name;
+  module.addGlobalExport(fuel, FUEL);
+  completeCounting(module, fuel);
+  if (bulkMemory) {
+    module.runPasses(["llvm-memory-copy-fill-lowering"]);
+    // Lowering takes bulk memory out of the features, and the replacements below need it.
+    module.setFeatures(FEATURES);
+    addChargedBulkMemory(module, fuel);
+  }
   if (memoryGrow) tellRefusedGrowth(module);
-  module.runPasses(["inlining"]);
+  return fuel;
+}
+
+/** Counting has added two functions, the last ones, that do nothing yet. */
+function completeCounting(module: binaryen.Module, fuel: string): void {
+  const { i32, global } = module;
+  const last = module.getNumFunctions() - 1;
+  const [refill, payTurns] = [last - 1, last].map((index) => binaryen.getFunctionInfo(module.getFunctionByIndex(index)).name) as [string, string];
+  module.addFunctionImport(REFILL, PREPARED.importModule, PREPARED.refill, binaryen.none, binaryen.i32);
+  const left = () => global.get(fuel, binaryen.i32);
+  const isSpent = () => i32.lt_s(left(), i32.const(0));
+  const complete = (name: string, body: number) => {
+    module.removeFunction(name);
+    module.addFunction(name, binaryen.none, binaryen.none, [], body);
+  };
+  complete(refill, module.loop("more", module.block(null, [
+    global.set(fuel, i32.add(left(), module.call(REFILL, [], binaryen.i32))),
+    module.br("more", isSpent()),
+  ])));
+  complete(payTurns, module.block(null, [
+    global.set(fuel, i32.sub(left(), i32.const(TURNS_AT_ONCE))),
+    module.if(isSpent(), module.call(refill, [], binaryen.none)),
+  ]));
 }
 
 /** Has the host told whenever memory.grow says no: what a guest does about it looks like any other trap. */
@@ -160,63 +174,19 @@ function runWith(module: binaryen.Module, pass: string, argument: string, argume
   }
 }
 
-/** The last one of its base name: the guest's imports come before what the pass adds. */
-function importedLogger(module: binaryen.Module): string {
-  for (let i = module.getNumFunctions() - 1; i >= 0; i -= 1) {
-    const info = binaryen.getFunctionInfo(module.getFunctionByIndex(i));
-    if (info.base === LOGGER) return info.name;
-  }
-  throw new SirsiError("INTERNAL", "Binaryen's log-execution pass added no logger import; the installed version of binaryen differs from the one this host was built for");
-}
-
-/**
- * The pass logs a function's entry, its loops' turns, its returns and the end of its body. The last
- * says nothing that the entry did not, and costs as much: (block (call entry) (block … (block (call end) last))).
- */
-function dropExits(module: binaryen.Module, logger: string): void {
-  for (let i = 0; i < module.getNumFunctions(); i += 1) {
-    const { body } = binaryen.getFunctionInfo(module.getFunctionByIndex(i));
-    const ending = lastChild(lastChild(body));
-    const [end] = ending === 0 ? [] : childrenOf(ending);
-    if (end === undefined || binaryen.getExpressionId(end) !== CALL) continue;
-    const { target } = binaryen.getExpressionInfo(end) as binaryen.CallInfo;
-    if (target === logger) Block.setChildAt(ending, 0, module.nop());
-  }
-}
-
-/** 0, Binaryen's null, for what is no block and for an empty one. */
-function lastChild(expression: number): number {
-  return childrenOf(expression).at(-1) ?? 0;
-}
-
-function childrenOf(expression: number): number[] {
-  if (expression === 0 || binaryen.getExpressionId(expression) !== BLOCK) return [];
-  return (binaryen.getExpressionInfo(expression) as binaryen.BlockInfo).children;
-}
-
-/** (id) -> (): fuel = fuel - 1; when below zero, fuel = refill(). */
-function addCounter(module: binaryen.Module, name: string): void {
-  const { i32, local, global } = module;
-  const left = i32.sub(global.get(FUEL, binaryen.i32), i32.const(1));
-  module.addFunction(name, binaryen.createType([binaryen.i32]), binaryen.none, [binaryen.i32], module.block(null, [
-    global.set(FUEL, local.tee(1, left, binaryen.i32)),
-    module.if(i32.lt_s(local.get(1, binaryen.i32), i32.const(0)), global.set(FUEL, module.call(REFILL, [], binaryen.i32))),
-  ]));
-}
-
-function addChargedBulkMemory(module: binaryen.Module): void {
+function addChargedBulkMemory(module: binaryen.Module, fuelName: string): void {
   const { i32, local, global, memory } = module;
-  const fuel = () => global.get(FUEL, binaryen.i32);
+  const fuel = () => global.get(fuelName, binaryen.i32);
   const argument = (index: number) => local.get(index, binaryen.i32);
   const three = binaryen.createType([binaryen.i32, binaryen.i32, binaryen.i32]);
   // (bytes) -> (): slice by slice, so that a long run is charged whole. What exceeds the memory traps anyway, unpaid.
   module.addFunction(CHARGE, binaryen.createType([binaryen.i32]), binaryen.none, [], module.block(null, [
     module.block("paid", [
       module.br("paid", i32.gt_u(i32.shr_u(argument(0), i32.const(PAGE_SHIFT)), memory.size())),
-      global.set(FUEL, i32.sub(fuel(), i32.shr_u(argument(0), i32.const(BULK_SHIFT)))),
+      global.set(fuelName, i32.sub(fuel(), i32.shr_u(argument(0), i32.const(BULK_SHIFT)))),
       module.loop("more", module.block(null, [
         module.br("paid", i32.ge_s(fuel(), i32.const(0))),
-        global.set(FUEL, i32.add(fuel(), module.call(REFILL, [], binaryen.i32))),
+        global.set(fuelName, i32.add(fuel(), module.call(REFILL, [], binaryen.i32))),
         module.br("more"),
       ])),
     ]),
@@ -235,12 +205,12 @@ function asyncify(module: binaryen.Module): void {
 }
 
 /** Every mutable number but the fuel, asyncify's own two included, in index order. */
-function exportGlobals(module: binaryen.Module): PreparedModule["globals"] {
+function exportGlobals(module: binaryen.Module, fuel: string): PreparedModule["globals"] {
   const globals: { name: string; type: "i32" | "i64" | "f32" | "f64" }[] = [];
   for (let i = 0; i < module.getNumGlobals(); i += 1) {
     const info = binaryen.getGlobalInfo(module.getGlobalByIndex(i));
     const type = NUMBER_TYPES.get(info.type);
-    if (!info.mutable || info.name === FUEL || type === undefined) continue;
+    if (!info.mutable || info.name === fuel || type === undefined) continue;
     const name = `${PREPARED.globalPrefix}${globals.length}`;
     module.addGlobalExport(info.name, name);
     globals.push({ name, type });

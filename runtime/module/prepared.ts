@@ -12,4 +12,4 @@ export interface PreparedModule {
  * checkpoint's identity. Change it whenever prepare() would write other bytes;
  * agents that wait under another name cannot be resumed under this one.
  */
-export const PREPARATION = "sirsi-1/binaryen-132.0.0/meter-entries-loops-bulk4-grow-asyncify-O1-tidy";
+export const PREPARATION = "sirsi-2/binaryen-132.0.0/count-work256-free256-turns16-bulk4-grow-asyncify-O1-tidy";

@@ -29,16 +29,21 @@ function refuseInstruction(reader: WasmReader, family: string, next: string): ne
   throw new SirsiError("MODULE_REJECTED", `it uses ${family} (before byte ${reader.position}), which this host does not take; ${next}`);
 }
 
+/** Told of every instruction, the last `end` included: its first byte, and the places of that and of what follows it. */
+export type InstructionWatch = (opcode: number, start: number, end: number) => void;
+
 /** From after the locals to the `end` that closes the expression. */
-export function scanBody(reader: WasmReader, use: InstructionUse): void {
+export function scanBody(reader: WasmReader, use: InstructionUse, watch?: InstructionWatch): void {
   let depth = 1;
   while (depth > 0) {
+    const start = reader.position;
     const opcode = reader.byte("an expression");
     if (opcode === END) depth -= 1;
     else if (opcode >= 0x02 && opcode <= 0x04) {
       depth += 1;
       blockType(reader);
     } else instruction(reader, opcode, use);
+    watch?.(opcode, start, reader.position);
   }
 }
 
