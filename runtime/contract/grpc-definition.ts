@@ -10,6 +10,8 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { DescMessage, DescService, MessageShape } from "@bufbuild/protobuf";
 import { SirsiError } from "../core/errors.ts";
+import { SendMessageRequestSchema, SendMessageResponseSchema } from "./gen/sirsi/agent/v1/agent_service_pb.ts";
+import { decodePlainSend, encodePlainAnswer } from "./send-message-codec.ts";
 
 /** Bytes that are not a message of the request's type. */
 export class MalformedRequest {
@@ -70,16 +72,19 @@ export function requireWellFormed<Request>(request: Request | MalformedRequest):
 }
 
 function serializer(schema: DescMessage): (message: never) => Buffer {
-  return (message) => {
+  const generated = (message: never) => {
     const bytes = toBinary(schema, message);
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   };
+  if (schema !== SendMessageResponseSchema) return generated;
+  return (message) => encodePlainAnswer(message) ?? generated(message);
 }
 
 function tolerantParser(schema: DescMessage): (bytes: Buffer) => never {
+  const plain = schema === SendMessageRequestSchema ? decodePlainSend : () => null;
   return (bytes) => {
     try {
-      return fromBinary(schema, bytes) as never;
+      return (plain(bytes) ?? fromBinary(schema, bytes)) as never;
     } catch (error) {
       return new MalformedRequest(schema.typeName, error instanceof Error ? error.message : String(error)) as never;
     }

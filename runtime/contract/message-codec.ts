@@ -2,14 +2,19 @@
  * Message and MessageResult as bytes, written out by hand for the one path that every
  * message takes twice: a third of the generated codec's time to write, a sixth to read.
  * Whatever is not plain is left to that one, and a property test holds the two to each other.
+ * send-message-codec.ts has the same for a message's way through gRPC.
  */
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "./gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { GuestResult } from "./gen/sirsi/agent/v1/guest_pb.ts";
 
+const NANOS = 1_000_000_000;
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Longer texts are left to the engine's own decoder. */
+/** Longer texts are left to the engine's own encoder. */
 const ASCII_MAX_CHARS = 64;
+/** Longer texts are cheaper to hand to the engine than to put together by character. */
+const SHORT_CHARS = 16;
 
 /** Reused: a message is written here first and copied out at its exact length. */
 let scratch = Buffer.allocUnsafeSlow(16 * 1024);
@@ -34,14 +39,14 @@ export function encodePlainMessageCall(message: Message): Uint8Array | null {
   return out;
 }
 
-function mostBytes(message: Message): number {
+export function mostBytes(message: Message): number {
   let chars = message.messageId.length + message.content.length + 64;
   for (const key in message.metadata) chars += key.length + (message.metadata[key]?.length ?? 0) + 24;
   return chars * 3;
 }
 
 /** The end of what was written, or -1 when a field is outside the plain form. */
-function writeMessage(out: Buffer, start: number, message: Message): number {
+export function writeMessage(out: Buffer, start: number, message: Message): number {
   let at = start;
   if (message.messageId !== "") at = writeText(out, at, 0x0a, message.messageId);
   if (message.type !== 0) {
@@ -79,7 +84,7 @@ function writeEntry(out: Buffer, start: number, key: string, value: string): num
   return writeText(out, at, 0x12, value);
 }
 
-function writeText(out: Buffer, start: number, tag: number, text: string): number {
+export function writeText(out: Buffer, start: number, tag: number, text: string): number {
   out[start] = tag;
   if (text.length <= ASCII_MAX_CHARS) {
     const end = writeAscii(out, start + 2, text);
@@ -102,13 +107,13 @@ function writeAscii(out: Buffer, start: number, text: string): number {
   return start + text.length;
 }
 
-function varintBytes(value: number): number {
+export function varintBytes(value: number): number {
   let length = 1;
   for (let rest = value; rest > 0x7f; rest >>>= 7) length++;
   return length;
 }
 
-function writeVarint(out: Uint8Array, at: number, value: number): number {
+export function writeVarint(out: Uint8Array, at: number, value: number): number {
   let rest = value;
   let next = at;
   while (rest > 0x7f) {
@@ -120,9 +125,13 @@ function writeVarint(out: Uint8Array, at: number, value: number): number {
 }
 
 /** A cursor over bytes; `at` becomes -1 at the first thing that is outside the plain form. */
-interface Cursor {
-  readonly bytes: Uint8Array;
+export interface Cursor {
+  readonly bytes: Buffer;
   at: number;
+}
+
+export function cursorOver(bytes: Uint8Array): Cursor {
+  return { bytes: Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), at: 0 };
 }
 
 /**
@@ -130,7 +139,7 @@ interface Cursor {
  * attachments, no suggestions, no metrics. Null for any other, well-formed or not.
  */
 export function decodePlainResult(bytes: Uint8Array): GuestResult["result"] | null {
-  const cursor: Cursor = { bytes, at: 0 };
+  const cursor = cursorOver(bytes);
   if (bytes[0] !== 0x1a) return null; // GuestResult.message = 3
   const end = enter(cursor, 1, bytes.length);
   if (end !== bytes.length || bytes[cursor.at] !== 0x0a) return null; // MessageResult.response = 1
@@ -142,7 +151,7 @@ export function decodePlainResult(bytes: Uint8Array): GuestResult["result"] | nu
 }
 
 /** Reads a length at `at` and gives where it ends; -1 when that is past `limit`. */
-function enter(cursor: Cursor, at: number, limit: number): number {
+export function enter(cursor: Cursor, at: number, limit: number): number {
   cursor.at = at;
   const length = readVarint(cursor, limit);
   const end = cursor.at + length;
@@ -150,7 +159,7 @@ function enter(cursor: Cursor, at: number, limit: number): number {
 }
 
 /** Up to 28 bits; -1 for longer ones and at the end. */
-function readVarint(cursor: Cursor, limit: number): number {
+export function readVarint(cursor: Cursor, limit: number): number {
   let value = 0;
   for (let shift = 0; shift < 28; shift += 7) {
     if (cursor.at >= limit) return -1;
@@ -161,7 +170,7 @@ function readVarint(cursor: Cursor, limit: number): number {
   return -1;
 }
 
-function readMessage(cursor: Cursor, end: number): Message | null {
+export function readMessage(cursor: Cursor, end: number): Message | null {
   const message: Message = { $typeName: "sirsi.agent.v1.Message", messageId: "", type: 0, content: "", metadata: {}, attachments: [] };
   while (cursor.at < end) {
     const tag = cursor.bytes[cursor.at++];
@@ -178,6 +187,10 @@ function readMessage(cursor: Cursor, end: number): Message | null {
       if (text === null) return null;
       if (tag === 0x0a) message.messageId = text;
       else message.content = text;
+    } else if (tag === 0x2a && message.timestamp === undefined) {
+      const timestamp = readTimestamp(cursor, fieldEnd);
+      if (timestamp === null) return null;
+      message.timestamp = timestamp;
     } else if (tag !== 0x22 || !readEntry(cursor, fieldEnd, message.metadata)) return null;
   }
   return message;
@@ -201,22 +214,48 @@ function readEntry(cursor: Cursor, end: number, into: Record<string, string>): b
   return true;
 }
 
-function readText(cursor: Cursor, end: number): string | null {
+function readTimestamp(cursor: Cursor, end: number): Timestamp | null {
+  const timestamp: Timestamp = { $typeName: "google.protobuf.Timestamp", seconds: 0n, nanos: 0 };
+  while (cursor.at < end) {
+    const tag = cursor.bytes[cursor.at++];
+    const value = tag === 0x08 || tag === 0x10 ? readLongVarint(cursor, end) : -1;
+    if (value < 0) return null;
+    if (tag === 0x08) timestamp.seconds = BigInt(value);
+    else if (value < NANOS) timestamp.nanos = value;
+    else return null;
+  }
+  return timestamp;
+}
+
+/** Up to 35 bits, which seconds since 1970 need; -1 for longer ones and at the end. */
+function readLongVarint(cursor: Cursor, limit: number): number {
+  let value = 0;
+  for (let factor = 1; factor < 2 ** 35; factor *= 128) {
+    if (cursor.at >= limit) return -1;
+    const byte = cursor.bytes[cursor.at++] ?? 0;
+    value += (byte & 0x7f) * factor;
+    if (byte < 0x80) return value;
+  }
+  return -1;
+}
+
+/** Null for what is not UTF-8. */
+export function readText(cursor: Cursor, end: number): string | null {
   const { bytes } = cursor;
   const start = cursor.at;
   cursor.at = end;
-  if (end - start <= ASCII_MAX_CHARS) {
-    let text = "";
-    let at = start;
-    for (; at < end; at++) {
-      const code = bytes[at] ?? 0;
-      if (code > 0x7f) break;
-      text += String.fromCharCode(code);
-    }
-    if (at === end) return text;
+  for (let at = start; at < end; at++) {
+    if ((bytes[at] ?? 0) > 0x7f) return decodeText(bytes.subarray(start, end));
   }
+  if (end - start > SHORT_CHARS) return bytes.toString("latin1", start, end);
+  let text = "";
+  for (let at = start; at < end; at++) text += String.fromCharCode(bytes[at] ?? 0);
+  return text;
+}
+
+function decodeText(bytes: Uint8Array): string | null {
   try {
-    return decoder.decode(bytes.subarray(start, end));
+    return decoder.decode(bytes);
   } catch {
     return null;
   }

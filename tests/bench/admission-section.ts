@@ -40,7 +40,7 @@ async function measure(plan: Plan): Promise<Figure[]> {
         // V8 remembers what it compiled by its bytes, so each time they differ.
         const unseen = withSection(bytes, "unseen", Buffer.from(String(++compiled)));
         const started = systemClock.monotonic();
-        void new WebAssembly.Module(unseen as Uint8Array<ArrayBuffer>);
+        void new WebAssembly.Module(unseen);
         return systemClock.monotonic() - started;
       },
       cold: async () => {

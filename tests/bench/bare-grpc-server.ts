@@ -4,13 +4,12 @@
  * `typed` answers SendMessage with the same message shape as an echo agent's, through
  * the same generated code: what anybody would have to pay. `raw` hands bytes back unread.
  */
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall } from "@grpc/grpc-js";
-import { AgentService, MessageType, SendMessageResponseSchema } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import { MessageType, SendMessageRequestSchema, SendMessageResponseSchema } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { SendMessageRequest, SendMessageResponse } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
-import { grpcDefinition } from "../../runtime/contract/grpc-definition.ts";
 import { answerParent } from "./bench-child.ts";
-import { RAW_PATH } from "./raw-path.ts";
+import { RAW_PATH, SEND_PATH } from "./grpc-paths.ts";
 
 function echo({ message }: SendMessageRequest): SendMessageResponse {
   const messageId = message?.messageId ?? "";
@@ -22,14 +21,27 @@ function echo({ message }: SendMessageRequest): SendMessageResponse {
 }
 
 const asIs = (bytes: Buffer) => bytes;
-const { sendMessage } = grpcDefinition(AgentService);
+const unary = { requestStream: false, responseStream: false } as const;
 const server = new Server({ "grpc.enable_channelz": 0 });
-server.addService({ sendMessage }, {
-  sendMessage: (call: ServerUnaryCall<SendMessageRequest, SendMessageResponse>, callback: sendUnaryData<SendMessageResponse>) => callback(null, echo(call.request)),
-});
 server.addService(
-  { raw: { path: RAW_PATH, requestStream: false, responseStream: false, requestSerialize: asIs, requestDeserialize: asIs, responseSerialize: asIs, responseDeserialize: asIs } },
-  { raw: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => callback(null, call.request) },
+  {
+    sendMessage: {
+      ...unary,
+      path: SEND_PATH,
+      requestSerialize: (message: SendMessageRequest) => Buffer.from(toBinary(SendMessageRequestSchema, message)),
+      requestDeserialize: (bytes: Buffer) => fromBinary(SendMessageRequestSchema, bytes),
+      responseSerialize: (message: SendMessageResponse) => {
+        const { buffer, byteOffset, byteLength } = toBinary(SendMessageResponseSchema, message);
+        return Buffer.from(buffer, byteOffset, byteLength);
+      },
+      responseDeserialize: (bytes: Buffer) => fromBinary(SendMessageResponseSchema, bytes),
+    },
+    raw: { ...unary, path: RAW_PATH, requestSerialize: asIs, requestDeserialize: asIs, responseSerialize: asIs, responseDeserialize: asIs },
+  },
+  {
+    sendMessage: (call: ServerUnaryCall<SendMessageRequest, SendMessageResponse>, callback: sendUnaryData<SendMessageResponse>) => callback(null, echo(call.request)),
+    raw: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => callback(null, call.request),
+  },
 );
 
 const port = await new Promise<number>((resolve, reject) => {

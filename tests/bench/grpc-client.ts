@@ -13,7 +13,7 @@ import {
 import { answerParent } from "./bench-child.ts";
 import { RequestMill } from "./messages.ts";
 import { flow, quantile, timeEach } from "./rounds.ts";
-import { RAW_PATH } from "./raw-path.ts";
+import { RAW_PATH, SEND_PATH, SERVICE_PATH } from "./grpc-paths.ts";
 import { requireRight } from "./section.ts";
 
 export interface Partners {
@@ -39,7 +39,6 @@ export interface ClientReport {
   readonly p99: number;
 }
 
-const SERVICE = "/sirsi.agent.v1.AgentService";
 const asIs = (bytes: Buffer) => bytes;
 const clients = new Map<string, Client>();
 /** What each counter must have counted. */
@@ -75,7 +74,7 @@ async function echo({ to, raw, content, inFlight, ms }: Extract<ClientAsk, { kin
   const said = Buffer.from(content);
   return await repeat(inFlight, ms, async (slot) => {
     const { id, bytes } = (mills[slot % mills.length] as RequestMill).next();
-    const answer = await call(client, raw ? RAW_PATH : `${SERVICE}/SendMessage`, bytes);
+    const answer = await call(client, raw ? RAW_PATH : SEND_PATH, bytes);
     requireRight(answer.includes(id, 0, "latin1") && answer.includes(said), () => `the reply to ${id} does not hold what was sent`);
   });
 }
@@ -86,7 +85,7 @@ async function count({ to, inFlight, ms }: Extract<ClientAsk, { kind: "count" }>
   return await repeat(inFlight, ms, async (slot) => {
     const agentId = to.agentIds[slot] as string;
     const expected = (counts.get(agentId) ?? 0) + 1;
-    const answer = fromBinary(SendMessageResponseSchema, await call(client, `${SERVICE}/SendMessage`, (mills[slot] as RequestMill).next().bytes));
+    const answer = fromBinary(SendMessageResponseSchema, await call(client, SEND_PATH, (mills[slot] as RequestMill).next().bytes));
     requireRight(answer.response?.content === String(expected), () => `counter ${agentId} said ${answer.response?.content ?? "nothing"} and not ${expected}`);
     counts.set(agentId, expected);
   });
@@ -97,10 +96,10 @@ async function createAgents({ to, agentType, ms }: Extract<ClientAsk, { kind: "c
   const client = clientOf(address);
   const request = Buffer.from(toBinary(CreateAgentRequestSchema, create(CreateAgentRequestSchema, { sessionId, agentType })));
   const answers: Buffer[] = [];
-  const took = await timeEach(ms, async () => void answers.push(await call(client, `${SERVICE}/CreateAgent`, request)), 900);
+  const took = await timeEach(ms, async () => void answers.push(await call(client, `${SERVICE_PATH}/CreateAgent`, request)), 900);
   const ids = answers.map((answer) => fromBinary(CreateAgentResponseSchema, answer).agent?.agentId ?? "");
   requireRight(new Set(ids).size === took.length && !ids.includes(""), () => "agents were created without ids of their own");
-  await Promise.all(ids.map((agentId) => call(client, `${SERVICE}/DeleteAgent`, Buffer.from(toBinary(DeleteAgentRequestSchema, create(DeleteAgentRequestSchema, { sessionId, agentId }))))));
+  await Promise.all(ids.map((agentId) => call(client, `${SERVICE_PATH}/DeleteAgent`, Buffer.from(toBinary(DeleteAgentRequestSchema, create(DeleteAgentRequestSchema, { sessionId, agentId }))))));
   return report(took, ms);
 }
 
