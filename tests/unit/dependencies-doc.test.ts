@@ -25,3 +25,16 @@ describe("docs/dependencies.md", () => {
     expect(Object.entries({ ...dependencies, ...devDependencies }).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([]);
   });
 });
+
+describe("package-lock.json", () => {
+  it("has an entry for every package of every platform, without which `npm ci` refuses to begin", () => {
+    const { packages } = JSON.parse(read("package-lock.json")) as { packages: Record<string, { dependencies?: object; optionalDependencies?: object }> };
+    const resolved = (from: string, name: string): boolean => {
+      const inside = `${from === "" ? "" : `${from}/`}node_modules/${name}`;
+      const outside = from.slice(0, Math.max(0, from.lastIndexOf("node_modules/") - 1));
+      return inside in packages || (from !== "" && resolved(outside, name));
+    };
+    const wanted = Object.entries(packages).flatMap(([from, { dependencies, optionalDependencies }]) => Object.keys({ ...dependencies, ...optionalDependencies }).map((name) => ({ from, name })));
+    expect(wanted.filter(({ from, name }) => !resolved(from, name))).toEqual([]);
+  });
+});
