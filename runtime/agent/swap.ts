@@ -34,12 +34,16 @@ export async function swapLife(task: SwapTask): Promise<SwapOutcome> {
   const record: AgentRecord = { ...task.record, digest: to.digest, updatedAt: around.clock.now() };
   const options = stepOptions(task);
   let saved: SavedState | null = null;
+  // An instance that ended the step is whole; without commits it is also the only place where its state is.
+  let spoiled = true;
   try {
-    if (policy === "migrate") saved = await save(task, options);
+    if (policy === "migrate") {
+      const answer = await save(task, options);
+      spoiled = isDurable(from);
+      saved = readSaved(answer, from);
+    }
   } catch (thrown) {
-    // A refusal is a value: the instance is whole. One without commits has no other place for its state.
-    const whole = SirsiError.from(thrown).code === "GUEST_ERROR" && !isDurable(from);
-    return { kind: "failed", reason: `save() on revision ${from.manifest.version} failed: ${SirsiError.from(thrown).message}`, spoiled: !whole };
+    return { kind: "failed", reason: `save() on revision ${from.manifest.version} failed: ${SirsiError.from(thrown).message}`, spoiled };
   }
   let life: OpenedLife | null = null;
   try {
@@ -73,16 +77,21 @@ function stepOptions(task: SwapTask): StepOptions {
   };
 }
 
-async function save(task: SwapTask, options: StepOptions): Promise<SavedState> {
+/** The answer's bytes. Throws when the step did not end well; the instance is gone then. */
+async function save(task: SwapTask, options: StepOptions): Promise<Uint8Array> {
   const handle = await task.openOld();
   const call = encodeGuestCall({ case: "save", value: { $typeName: "sirsi.agent.v1.SaveCall" } });
   const end = await stepOn(task.around, handle, task.from, task.record, call, { ...options, checkpoint: false });
   if (end.kind !== "done") throw end.error;
-  const result = decodeGuestResult(end.result.slice());
+  return end.result.slice();
+}
+
+function readSaved(answer: Uint8Array, from: Revision): SavedState {
+  const result = decodeGuestResult(answer);
   if (result.case === "error") throw fromGuestError(result.value);
   if (result.case !== "save") throw new SirsiError("GUEST_PROTOCOL", `the guest answered save with ${String(result.case)}`);
   const { schema, state } = result.value;
-  const max = task.from.limits.stateMaxBytes;
+  const max = from.limits.stateMaxBytes;
   if (state.length > max) throw new SirsiError("GUEST_LIMIT", `the saved state has ${state.length} bytes, more than the ${max} it may have (state_max_bytes)`);
   return { schema, state };
 }

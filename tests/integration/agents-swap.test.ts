@@ -15,6 +15,7 @@ let fresh1: Revision;
 let fresh2: Revision;
 let loose1: Revision;
 let loose2: Revision;
+let meagre1: Revision;
 let stay2: Revision;
 let reset2: Revision;
 let revisions: FixedRevisions;
@@ -29,6 +30,7 @@ beforeAll(async () => {
   fresh2 = await fixtureRevision("mischief", { name: "fresh", version: "2.0.0", onSwap: "reset" });
   loose1 = await fixtureRevision("mischief", { name: "loose", durability: "none" });
   loose2 = await fixtureRevision("mischief", { name: "loose", version: "2.0.0", durability: "none" });
+  meagre1 = await fixtureRevision("mischief", { name: "loose", version: "1.1.0", durability: "none", limits: { memoryMaxBytes: 4_194_304, stateMaxBytes: 3 } });
   revisions = new FixedRevisions();
 }, 120_000);
 
@@ -144,12 +146,17 @@ describe("S4 a swap that fails leaves the old revision with its state", () => {
     expect(house.house.find(agent)?.restarts).toBe(0);
   });
 
-  test("when load fails and the agent has no durability: its state was only in its instance, and is there still", async () => {
+  test.each([
+    ["load fails", () => loose1, { on_load: "fail" }, /told to fail/],
+    ["what save gave is too large", () => meagre1, {}, /state_max_bytes/],
+  ])("when %s and the agent has no durability: its state was only in its instance, and is there still", async (_what, from, parameters, words) => {
     await open();
-    const agent = await house.spawn("loose", on({ on_load: "fail" }));
-    await house.say(agent, "add 5");
-    expect(await house.house.swap("loose", loose2)).toMatchObject({ failed: 1 });
-    expect([await house.say(agent, "add 1"), digestOf(agent)]).toEqual(["6", loose1.digest]);
+    revisions.activate(from());
+    const agent = await house.spawn("loose", on(parameters));
+    await house.say(agent, "add 50000");
+    const report = await house.house.swap("loose", loose2);
+    expect([report.failed, report.failureReason]).toEqual([1, expect.stringMatching(words)]);
+    expect([await house.say(agent, "add 1"), digestOf(agent)]).toEqual(["50001", from().digest]);
   });
 
   test.each(["mischief", "fresh"])("when the commit fails, for %s; and the next messages and the next swap are served", async (type) => {
