@@ -30,12 +30,13 @@ export function encodePlainMessageCall(message: Message): Uint8Array | null {
   const length = writeMessage(scratch, 0, message);
   if (length < 0) return null;
   const inner = varintBytes(length) + 1 + length;
-  const out = new Uint8Array(1 + varintBytes(inner) + inner);
+  // From Node's pool: a third of what a buffer of its own costs.
+  const out = Buffer.allocUnsafe(1 + varintBytes(inner) + inner);
   out[0] = 0x12; // GuestCall.message = 2, length-delimited
   let at = writeVarint(out, 1, inner);
   out[at++] = 0x0a; // MessageCall.message = 1, length-delimited
   at = writeVarint(out, at, length);
-  out.set(scratch.subarray(0, length), at);
+  scratch.copy(out, at, 0, length);
   return out;
 }
 

@@ -16,8 +16,10 @@ const AGENTS = 1_000;
 const IN_FLIGHT = 2 * AGENTS;
 const PER_SECOND = 100_000;
 const BATCH = 64;
-/** More than a turn can use up. */
-const MADE_PER_MS = 300;
+/** Messages ready for the first turn, for each of its milliseconds; later ones are made after the turn before. */
+const FIRST_PER_MS = 60;
+/** A host keeps no more events of a session than this. */
+const EVENTS_KEPT = 1_000;
 
 interface Taken extends Flow {
   readonly cpu: Readonly<Record<string, number>>;
@@ -34,22 +36,33 @@ function deliveries(count: number, content: string): Delivery[] {
   return Array.from({ length: count }, () => delivery(content, { message: benchMessage(nextMessageId("bench"), content) }));
 }
 
-async function sendAll(house: TestHouse, agentIds: readonly string[], content: string, ms: number): Promise<Taken> {
-  const made = deliveries(Math.ceil(ms * MADE_PER_MS), content);
-  let next = 0;
-  house.events.length = 0;
-  return await costed(() =>
-    flow(
-      ms,
-      IN_FLIGHT,
-      async (slot) => {
-        const sent = made[next++] as Delivery;
-        const { response, messageId } = await house.house.send(agentIds[slot % AGENTS] as string, sent);
-        requireRight(response.content === content && messageId === sent.message.messageId, () => `the reply to ${sent.message.messageId} was ${JSON.stringify(response.content)}`);
-      },
-      made.length,
-    ),
-  );
+/** What its turns have shown: too many messages made ahead would be work for the collector that no host has. */
+class Sender {
+  readonly #house: TestHouse;
+  readonly #agentIds: readonly string[];
+  readonly #content: string;
+  #perMs = FIRST_PER_MS;
+
+  constructor(house: TestHouse, agentIds: readonly string[], content: string) {
+    this.#house = house;
+    this.#agentIds = agentIds;
+    this.#content = content;
+  }
+
+  async turn(ms: number): Promise<Taken> {
+    const { events, house } = this.#house;
+    const made = deliveries(Math.ceil(ms * this.#perMs * 1.5) + IN_FLIGHT, this.#content);
+    let next = 0;
+    const once = async (slot: number): Promise<void> => {
+      const sent = made[next++] as Delivery;
+      if (events.length > EVENTS_KEPT) events.length = 0;
+      const { response, messageId } = await house.send(this.#agentIds[slot % AGENTS] as string, sent);
+      requireRight(response.content === this.#content && messageId === sent.message.messageId, () => `the reply to ${sent.message.messageId} was ${JSON.stringify(response.content)}`);
+    };
+    const taken = await costed(() => flow(ms, IN_FLIGHT, once, made.length));
+    this.#perMs = taken.perSecond / 1000;
+    return taken;
+  }
 }
 
 async function batches(bare: BareShard, bytes: Uint8Array, ms: number): Promise<Taken> {
@@ -76,12 +89,13 @@ async function measure(plan: Plan): Promise<Figure[]> {
   const house = await TestHouse.open({ revisions: new FixedRevisions(await builtRevision("echo")) });
   const content = contentOf(plan.seed);
   const agentIds = await Promise.all(Array.from({ length: AGENTS }, () => house.spawn("echo")));
+  const sender = new Sender(house, agentIds, content);
   const bare = new BareShard(null);
   const bytes = encodeMessageCall(benchMessage(nextMessageId("bench"), content), {}, "");
   const once = {
     pipelined: () => costed(() => flow(plan.roundMs / 2, IN_FLIGHT, async () => requireRight((await bare.echo(bytes)) === bytes.length, () => "bytes came back shorter"))),
     batched: () => batches(bare, bytes, plan.roundMs / 2),
-    ours: () => sendAll(house, agentIds, content, plan.roundMs),
+    ours: () => sender.turn(plan.roundMs),
   };
   await inTurns(2, once);
   const taken = await inTurns(plan.rounds, once);
