@@ -59,7 +59,7 @@ async function measure(plan: Plan): Promise<Figure[]> {
       },
       warm: () => admit(lasting, bytes, true),
     };
-    const taken = await inTurns(Math.min(plan.rounds, 5), once);
+    const taken = await inTurns(plan.quick ? 2 : 5, once);
     await lasting.close();
     const figure = (what: string, of: "cold" | "restart" | "warm"): Figure => ({
       what: `${name} (${Math.round(bytes.length / 1000)} KB): ${what}`,

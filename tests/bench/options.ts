@@ -49,8 +49,8 @@ export function readOptions(args: readonly string[]): Options {
   return {
     quick,
     only,
-    rounds: whole("--rounds", values.rounds, quick ? 3 : 9),
-    roundMs: whole("--round-ms", values["round-ms"], quick ? 200 : 500),
+    rounds: whole("--rounds", values.rounds, quick ? 3 : 7),
+    roundMs: whole("--round-ms", values["round-ms"], quick ? 150 : 500),
     seed: whole("--seed", values.seed, 1),
     json: values.json ?? null,
     writeDocs: values["write-docs"],
