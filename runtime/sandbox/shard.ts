@@ -7,7 +7,8 @@
  * - H1 Every call settles exactly once: with its outcome, or with a `lost` outcome when
  *   the shard ends. No call outlives its shard.
  * - H2 A shard that shows no sign of life for `stallMs` while calls wait is terminated.
- *   The instance that was running is the culprit; the others are merely lost.
+ *   The instance that was running is the culprit, as it is when the thread dies by itself;
+ *   the others are merely lost.
  * - H3 A promise of a shard never rejects.
  */
 import { extname } from "node:path";
@@ -19,7 +20,7 @@ import type { StepBudget, StepOutcome } from "./instance.ts";
 import type { ShardRevision } from "./loaded-revision.ts";
 import { type Command, COUNTERS, type FromShard, type OpenOutcome, readAnswer, type ToShard, writeCommand } from "./shard-protocol.ts";
 
-/** The shard ended before it answered. `culprit`: this very call hung it. */
+/** The shard ended before it answered. `culprit`: this very call ran when it hung or died. */
 export type LostOutcome = { readonly kind: "lost"; readonly culprit: boolean; readonly why: string };
 export type ShardStepOutcome = StepOutcome | LostOutcome;
 export type ShardOpenOutcome = OpenOutcome | LostOutcome;
@@ -109,7 +110,7 @@ export class Shard {
 
   /** Ends the thread now. Pending calls are lost. */
   async terminate(why: string): Promise<void> {
-    this.#end(why);
+    this.#end(why, false);
     await this.#worker.terminate();
   }
 
@@ -178,7 +179,8 @@ export class Shard {
     this.#watch = this.#config.clock.after(this.#config.stallMs / 4, look);
   }
 
-  #end(why: string): void {
+  /** `blame`: the instance that was running may have brought it about. */
+  #end(why: string, blame = true): void {
     if (this.#ended !== null) return;
     this.#ended = why;
     this.#watch?.cancel();
@@ -188,7 +190,7 @@ export class Shard {
     this.#config.onEnd(this, why);
     let blamed = false;
     for (const call of calls) {
-      const culprit: boolean = !blamed && running !== 0 && call.instanceId === running;
+      const culprit: boolean = blame && !blamed && running !== 0 && call.instanceId === running;
       blamed ||= culprit;
       call.settle({ kind: "lost", culprit, why } satisfies LostOutcome as never);
     }
@@ -198,6 +200,6 @@ export class Shard {
 /** For a caller that wants an error rather than an outcome. */
 export function lostError(lost: LostOutcome): SirsiError {
   return lost.culprit
-    ? new SirsiError("GUEST_TRAP", `the agent hung its shard and was stopped with it (${lost.why}), so its last committed state stands`, { metadata: { trap: "hung" } })
+    ? new SirsiError("GUEST_TRAP", `the agent was running when its shard ended (${lost.why}), so its last committed state stands`, { metadata: { trap: "hung" } })
     : new SirsiError("SHARD_LOST", `the agent's shard ended before it answered (${lost.why}); the step had no effect, send again`, { retryAfterMs: 100 });
 }

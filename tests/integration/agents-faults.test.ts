@@ -1,11 +1,16 @@
 /** What happens when a guest fails, a shard dies, a host restarts: contained, told, and brought back. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { create } from "@bufbuild/protobuf";
+import { SuggestionContextSchema } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { ManualClock } from "../../runtime/core/clock.ts";
 import type { RestartConfig } from "../../runtime/agent/index.ts";
 import type { Revision } from "../../runtime/module/revision.ts";
+import type { Store } from "../../runtime/store/index.ts";
 import { delivery, TestHouse, textMessage } from "../support/house.ts";
 import { rejection } from "../support/instances.ts";
-import { builtRevision, FixedRevisions, fixtureRevision } from "../support/revisions.ts";
+import { builtRevision, FixedRevisions, fixtureRevision, revisionOf } from "../support/revisions.ts";
+import { revised } from "../support/revised.ts";
+import { answeringModule } from "../support/scripted-guest.ts";
 import { killShard, watchShards } from "../support/shard-threads.ts";
 
 /** Starts again at once, and never gives up. */
@@ -147,6 +152,32 @@ describe("an agent that fails too often", () => {
   });
 });
 
+test("a checkpoint that was altered on disk is refused, and the agent is set aside, not begun afresh", async () => {
+  let altered = false;
+  const wrapStore = (store: Store): Store =>
+    new Proxy(store, {
+      get(target, name) {
+        const found = target[name as keyof Store] as unknown;
+        if (name === "getCheckpoint" && altered) {
+          return async (agentId: string) => {
+            const checkpoint = await target.getCheckpoint(agentId);
+            const image = checkpoint!.image.slice();
+            image[20] = (image[20] ?? 0) ^ 1;
+            return { ...checkpoint, image };
+          };
+        }
+        return typeof found === "function" ? (found as (...args: unknown[]) => unknown).bind(target) : found;
+      },
+    });
+  await using own = await TestHouse.open({ revisions, wrapStore, restart: { ...TIRELESS, maxRestarts: 1 } });
+  const agent = await own.spawn("mischief");
+  await own.say(agent, "add 5");
+  altered = true;
+  await rejection(own.say(agent, "divide 0"));
+  expect(await rejection(own.say(agent, "total"))).toMatchObject({ code: "STORE_CORRUPT", message: expect.stringContaining("checksum") as string });
+  expect((await rejection(own.say(agent, "total"))).code).toBe("AGENT_QUARANTINED");
+});
+
 describe("a host that restarts", () => {
   test("D3 has every agent as it was last answered for, and answers a repeat as before", async () => {
     const own = await TestHouse.open({ revisions });
@@ -204,6 +235,34 @@ describe("a host that restarts", () => {
   });
 });
 
+describe("a guest that breaks the contract", () => {
+  test.each([
+    ["answers a message as if it were an event", answeringModule({}), /answered a message with done/],
+    ["answers init with a reply", answeringModule({ init: Uint8Array.of(0x1a, 0) }, { name: "hasty" }), /answered init with message/],
+    ["asks for suggestions and gets a reply", answeringModule({ message: Uint8Array.of(0x1a, 0), suggest: Uint8Array.of(0x1a, 0) }, { name: "chatty" }), /answered a request for suggestions with message/],
+  ])("%s, and is told so", async (_what, bytes, words) => {
+    const revision = revisionOf(bytes);
+    revisions.activate(revision);
+    const told = async () => {
+      const agent = await house.spawn(revision.manifest.name);
+      await house.say(agent, "hi");
+      await house.house.suggest(agent, create(SuggestionContextSchema), 1, null, null);
+    };
+    expect(await rejection(told())).toMatchObject({ code: "GUEST_PROTOCOL", message: expect.stringMatching(words) as string });
+  });
+
+  test.each([
+    ["save with a reply", { save: Uint8Array.of(0x1a, 0) }, /answered save with message/],
+    ["load with a reply", { save: Uint8Array.of(0x3a, 0), load: Uint8Array.of(0x1a, 0) }, /answered load with message/],
+    ["save with a refusal", { save: Uint8Array.of(0x0a, 0) }, /the agent answered unknown/],
+  ])("answers %s: the swap fails with the reason", async (_what, answers, words) => {
+    const bytes = answeringModule({ message: Uint8Array.of(0x1a, 0), ...answers }, { name: "mover", onSwap: "migrate" });
+    await using own = await TestHouse.open({ revisions: new FixedRevisions(revisionOf(bytes)) });
+    await own.spawn("mover");
+    expect(await own.house.swap("mover", revisionOf(revised(bytes, { version: "2.0.0" })))).toMatchObject({ failed: 1, failureReason: expect.stringMatching(words) as string });
+  });
+});
+
 describe("a shard that dies", () => {
   test("H1 A3 settles every call in hand: repeated where nothing had shown, told where it had", async () => {
     watchShards();
@@ -252,7 +311,8 @@ describe("a shard that dies", () => {
     const spawned = rejection(own.spawn("patient", { config: { ...own.spec("").config, parameters: { on_init: "spin" } } }));
     await new Promise(setImmediate);
     await killShard(0);
-    expect((await spawned).code).toBe("SHARD_LOST");
+    // A thread that ends while a guest runs on it may have ended because of it.
+    expect(["SHARD_LOST", "GUEST_TRAP"]).toContain((await spawned).code);
     expect(own.house.ofSession(own.sessionId).map(({ record }) => record.agentId)).toEqual([agent]);
     expect(await own.say(agent, "add 1")).toBe("1");
   });

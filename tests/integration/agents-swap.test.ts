@@ -245,6 +245,35 @@ describe("an end", () => {
     expect(house.pool.instances).toBe(1);
   });
 
+  test("while a swap's commit is on its way: the agent is ended all the same, on whichever revision", async () => {
+    let answer = () => {};
+    const held = { commits: false };
+    const onItsWay = new Promise<void>((resolve) => (answer = resolve));
+    const wrap = (store: Store): Store =>
+      new Proxy(store, {
+        get(target, name) {
+          const found = target[name as keyof Store] as unknown;
+          if (name === "commit" && held.commits) {
+            return async (commit: Parameters<Store["commit"]>[0]) => {
+              await target.commit(commit);
+              await onItsWay;
+            };
+          }
+          return typeof found === "function" ? (found as (...args: unknown[]) => unknown).bind(target) : found;
+        },
+      });
+    await open(wrap);
+    const agent = await house.spawn("mischief");
+    held.commits = true;
+    const swapped = house.house.swap("mischief", v2);
+    while ((await house.store.getAgent(agent))?.record.digest !== v2.digest) await new Promise(setImmediate);
+    await house.house.stop(agent, "enough");
+    answer();
+    expect(await swapped).toMatchObject({ failed: 1 });
+    expect((await house.store.getAgent(agent))?.record.state).toBe("TERMINATED");
+    expect(house.pool.instances).toBe(0);
+  });
+
   test("in the middle of a spawn: the spawn is refused, and no agent and no instance is left", async () => {
     await open();
     const uses = revisions.uses.get(v1.digest);

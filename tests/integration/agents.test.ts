@@ -119,6 +119,26 @@ describe.each(["mischief", "forgetful"])("an agent of a module with durability %
     expect(eventTypes()).toContain("SUGGESTION_GENERATED");
   });
 
+  test("may wait while it suggests, and while it handles an event", async () => {
+    const agent = await house.spawn(type);
+    const suggestions = await house.house.suggest(agent, create(SuggestionContextSchema, { contextType: "sleep 1" }), 5, null, null);
+    expect(suggestions.length).toBe(1);
+    const asked = await house.spawn(type);
+    house.hearers.get(`${house.sessionId}/news`)?.(create(AgentEventSchema, { eventId: "e1", eventType: "rain", topic: "news", sourceAgentId: agent, attributes: { todo: `ask ${agent} add 2` } }));
+    expect(await house.say(asked, "heard")).toBe("rain");
+    expect(await house.say(agent, "total")).toBe("2");
+  });
+
+  test("that refuses or fails an event is told so in the log alone, and goes on", async () => {
+    const agent = await house.spawn(type);
+    const hear = (eventType: string, todo: string) => house.hearers.get(`${house.sessionId}/news`)?.(create(AgentEventSchema, { eventId: eventType, eventType, topic: "news", attributes: { todo } }));
+    hear("refused", "fail");
+    hear("failed", "divide 0");
+    hear("welcome", "");
+    expect(await house.say(agent, "heard")).toBe("welcome");
+    expect(house.house.find(agent)?.restarts).toBe(1);
+  });
+
   test("hears the topics its manifest names, but not itself", async () => {
     const agent = await house.spawn(type);
     const hear = house.hearers.get(`${house.sessionId}/news`);
@@ -326,6 +346,9 @@ describe("the house", () => {
     expect((await rejection(house.say(agent, "hi")))).toMatchObject({ code: "AGENT_TERMINATED", message: expect.stringContaining("it is late") as string });
     expect((await rejection(house.house.update(agent, {}))).code).toBe("AGENT_TERMINATED");
     expect(house.house.find(agent)?.record.state).toBe("TERMINATED");
+    expect(house.house.recordOf(agent)?.agentId).toBe(agent);
+    expect(house.house.recordOf("0190f3c2-6b7e-7c31-8a51-3f0d5f0a9c11")).toBeNull();
+    expect([...house.house.all()].some(({ id }) => id === agent)).toBe(false);
     expect(house.house.find("0190f3c2-6b7e-7c31-8a51-3f0d5f0a9c11")).toBeNull();
   });
 
