@@ -5,7 +5,6 @@
 
 /** From a tenth of a millisecond to a minute. */
 const SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const;
-const BATCH = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024] as const;
 
 export interface MetricRow {
   readonly type: "counter" | "gauge" | "histogram";
@@ -51,8 +50,6 @@ export const METRIC_TABLE = {
   },
   sirsi_fuel_total: { type: "counter", help: "Fuel that guests have used.", labels: ["module"] },
   sirsi_store_commit_seconds: { type: "histogram", help: "Time from asking for a commit to knowing it on disk.", labels: [], buckets: SECONDS },
-  sirsi_store_batch_size: { type: "histogram", help: "Commits that shared one flush to disk.", labels: [], buckets: BATCH },
-  sirsi_bus_messages_total: { type: "counter", help: "Messages that this host published or received.", labels: ["direction"] },
   sirsi_grpc_requests_total: { type: "counter", help: "gRPC calls that ended, by status.", labels: ["method", "code"] },
   sirsi_grpc_seconds: { type: "histogram", help: "Time from a call's headers to its status; for streams, their whole life.", labels: ["method"], buckets: SECONDS },
   sirsi_events_total: { type: "counter", help: "Events of sessions; names that guests chose count as `guest`.", labels: ["type"] },

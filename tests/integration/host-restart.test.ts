@@ -64,13 +64,13 @@ describe("SIGTERM", () => {
   it("lets the message in hand finish, refuses new ones, and ends with 0", async () => {
     const place = await spawn("relay");
     const inHand = send(place, "sleep 1500");
-    await vi.waitFor(async () => expect((await host.client.agents.getAgentStatus(place)).status?.activeOperations).toBe(1), { interval: 10 });
+    await vi.waitFor(async () => expect((await host.client.agents.getAgentStatus(place)).status?.activeOperations).toBe(1), { interval: 10, timeout: 20_000 });
     const ended = host.process.end("SIGTERM");
     const refusal = await vi.waitFor(async () => {
       const thrown: unknown = await host.client.agents.getAgent(place, { retries: 0 }).catch((error: unknown) => error);
       expect(thrown).toBeInstanceOf(ClientError);
       return thrown as ClientError;
-    });
+    }, 20_000);
     expect(refusal.rpcCode).toBe(status.UNAVAILABLE);
     expect((await inHand).response?.content).toBe("slept 1500 ms");
     expect(await ended).toEqual({ code: 0, signal: null });

@@ -12,6 +12,8 @@ import { runHost, type TestHost } from "../support/running-host.ts";
 import { withManifestFields } from "../support/wasm-bytes.ts";
 import { HOSTILE_MODULES, guestModule } from "../support/wat.ts";
 
+const PATIENCE = { timeout: 20_000, interval: 20 };
+
 interface Place {
   readonly sessionId: string;
   readonly agentId: string;
@@ -56,7 +58,7 @@ function drop(name: string, bytes: Uint8Array): void {
 }
 
 function seenModule(name: string, check: (module: Module | undefined) => void): Promise<void> {
-  return vi.waitFor(async () => check(await moduleOf(name)), { timeout: 20_000, interval: 20 });
+  return vi.waitFor(async () => check(await moduleOf(name)), PATIENCE);
 }
 
 interface HealthClient extends Client {
@@ -84,13 +86,13 @@ describe("health", () => {
     const seen: string[] = [];
     watch.on("data", (reply: { status: string }) => seen.push(reply.status));
     watch.on("error", () => undefined);
-    await vi.waitFor(() => expect(seen).toEqual(["SERVING"]));
+    await vi.waitFor(() => expect(seen).toEqual(["SERVING"]), PATIENCE);
 
     const intruder = new DatabaseSync(join(host.home.dataDir, "sirsi.db"));
     intruder.exec("BEGIN IMMEDIATE");
     const { health: sick } = await client.agents.getSystemHealth({});
     expect(sick).toMatchObject({ overallStatus: HealthStatus.UNHEALTHY, components: { store: { status: HealthStatus.UNHEALTHY, message: expect.stringContaining("store") as string }, shards: { status: HealthStatus.HEALTHY } } });
-    await vi.waitFor(() => expect(seen).toEqual(["SERVING", "NOT_SERVING"]));
+    await vi.waitFor(() => expect(seen).toEqual(["SERVING", "NOT_SERVING"]), PATIENCE);
     const readyz = await fetch(`http://${host.httpAddress}/readyz`);
     expect([readyz.status, await readyz.text()]).toEqual([503, expect.stringContaining("the store does not answer") as string]);
 
@@ -99,10 +101,33 @@ describe("health", () => {
     await vi.waitFor(async () => {
       await client.agents.getSystemHealth({});
       expect(seen).toEqual(["SERVING", "NOT_SERVING", "SERVING"]);
-    }, 20_000);
+    }, PATIENCE);
     watch.cancel();
     health.close();
   }, 60_000);
+});
+
+describe("the HTTP side", () => {
+  it("has figures of what the host holds and has done, for Prometheus", async () => {
+    const place = await spawn("counter");
+    await say(place, "increment");
+    const text = await (await fetch(`http://${host.httpAddress}/metrics`)).text();
+    const value = (series: string) => Number(text.split("\n").find((line) => line.startsWith(`${series} `))?.split(" ").at(-1));
+    expect(value('sirsi_agents{module="counter",state="READY"}')).toBeGreaterThan(0);
+    expect(value("sirsi_sessions")).toBeGreaterThan(0);
+    expect(value('sirsi_guest_memory_bytes{module="counter"}')).toBeGreaterThan(0);
+    expect(value('sirsi_grpc_requests_total{method="sirsi.agent.v1.AgentService/SendMessage",code="OK"}')).toBeGreaterThan(0);
+    expect(text).toContain(`sirsi_module_info{module="counter",version="1.0.0",digest="${(await agentOf(place))?.moduleDigest}"} 1`);
+    const { metrics } = await client.agents.getSystemHealth({ includeMetrics: true });
+    expect(metrics).toMatchObject({ totalAgents: expect.any(Number) as number });
+    expect([metrics?.cpuUsagePercent, metrics?.memoryUsagePercent].every((percent) => percent !== undefined && percent >= 0 && percent <= 100)).toBe(true);
+  });
+
+  it("has a page that says what is there", async () => {
+    const page = await fetch(`http://${host.httpAddress}/`);
+    expect(page.headers.get("content-type")).toContain("text/html");
+    expect(await page.text()).toContain("counter");
+  });
 });
 
 describe("reflection", () => {

@@ -1,5 +1,11 @@
+import { globSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { ERROR_TABLE } from "../../runtime/core/errors.ts";
+import { METRIC_TABLE } from "../../runtime/observe/metric-table.ts";
 import { PAGES, stalePages } from "../../scripts/generate-docs.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 describe("the pages made from code", () => {
   it("say what the code says (run `node scripts/generate-docs.ts`)", () => {
@@ -8,6 +14,14 @@ describe("the pages made from code", () => {
 
   it("are found stale when they are missing or changed", () => {
     expect(stalePages((path) => (path === "docs/errors.md" ? `${PAGES[path]?.()} ` : null))).toEqual(Object.keys(PAGES));
+  });
+
+  it("name only errors and metrics that the runtime has a use for", () => {
+    const sources = globSync("runtime/**/*.ts", { cwd: ROOT }).filter((path) => !/errors\.ts|metric-table\.ts/.test(path));
+    const code = sources.map((path) => readFileSync(`${ROOT}/${path}`, "utf8")).join("\n");
+    const names = [...Object.keys(ERROR_TABLE), ...Object.keys(METRIC_TABLE)];
+    // Clients may know it already; roles will give it.
+    expect(names.filter((name) => !code.includes(`"${name}"`))).toEqual(["PERMISSION_DENIED"]);
   });
 
   it("name every error and every metric", () => {

@@ -22,20 +22,20 @@ describe("metrics", () => {
 
   it("count an observation in every bucket that holds it", async () => {
     const metrics = open();
-    for (const size of [1, 3, 4, 5_000]) metrics.histogram("sirsi_store_batch_size").observe(size);
-    metrics.histogram("sirsi_store_batch_size").observe(Number.NaN);
-    const found = await lines(metrics, "sirsi_store_batch_size");
+    for (const seconds of [0.0001, 0.0003, 0.0005, 5_000]) metrics.histogram("sirsi_store_commit_seconds").observe(seconds);
+    metrics.histogram("sirsi_store_commit_seconds").observe(Number.NaN);
+    const found = await lines(metrics, "sirsi_store_commit_seconds");
     expect(found.slice(0, 4)).toEqual([
-      'sirsi_store_batch_size_bucket{le="1"} 1',
-      'sirsi_store_batch_size_bucket{le="2"} 1',
-      'sirsi_store_batch_size_bucket{le="4"} 3',
-      'sirsi_store_batch_size_bucket{le="8"} 3',
+      'sirsi_store_commit_seconds_bucket{le="0.0001"} 1',
+      'sirsi_store_commit_seconds_bucket{le="0.00025"} 1',
+      'sirsi_store_commit_seconds_bucket{le="0.0005"} 3',
+      'sirsi_store_commit_seconds_bucket{le="0.001"} 3',
     ]);
     expect(found.slice(-4)).toEqual([
-      'sirsi_store_batch_size_bucket{le="1024"} 3',
-      'sirsi_store_batch_size_bucket{le="+Inf"} 4',
-      "sirsi_store_batch_size_sum 5008",
-      "sirsi_store_batch_size_count 4",
+      'sirsi_store_commit_seconds_bucket{le="60"} 3',
+      'sirsi_store_commit_seconds_bucket{le="+Inf"} 4',
+      "sirsi_store_commit_seconds_sum 5000.0009",
+      "sirsi_store_commit_seconds_count 4",
     ]);
   });
 
