@@ -49,7 +49,7 @@ function latency(what: string, q: "p50" | "p99", ours: readonly Taken[], bare: r
 /** CPU of the server's threads for one message, and of the bare server's one thread. */
 function costs(what: string, ours: readonly Taken[], bare: readonly Taken[]): Figure[] {
   const of = (turns: readonly Taken[], name: string) => turns.map((turn) => turn.cpu[name] ?? 0);
-  const names = [...new Set(ours.flatMap((turn) => Object.keys(turn.cpu)))].toSorted();
+  const names = [...new Set(ours.flatMap((turn) => Object.keys(turn.cpu)))].filter((name) => of(ours, name).some((use) => use >= 1)).toSorted();
   const bareMain = of(bare, "main");
   return names.map((name): Figure => {
     const use = of(ours, name);
