@@ -248,7 +248,7 @@ describe("mutated answers", () => {
       if (i % 200 === 0) await neighbourAnswers();
     });
     expect([...codes.values()].reduce((sum, count) => sum + count, 0)).toBe(scripts.length);
-    for (const code of ["ok", "GUEST_PROTOCOL", "GUEST_ERROR"]) expect(codes.get(code)).toBeGreaterThan(scripts.length / 100);
+    for (const code of ["ok", "GUEST_PROTOCOL", "GUEST_ERROR"]) expect(codes.get(code)).toBeGreaterThan(scripts.length / 500);
     expect(process.memoryUsage().rss - before).toBeLessThan(MEMORY_GROWTH_MAX_BYTES);
     await Promise.all(agents.map((agent) => house.house.stop(agent, "done")));
     expect([house.house.count, house.pool.instances]).toEqual([1, 1]);
