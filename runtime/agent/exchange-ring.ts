@@ -26,7 +26,7 @@ const FIELDS = 5;
 
 const FIRST_SLOTS = 8;
 const FIRST_BYTES = 1024;
-const NO_BYTES = Buffer.alloc(0);
+const NO_BYTES = new Uint8Array(0);
 
 /** FNV-1a over the characters. */
 export function idHash(messageId: string): number {
@@ -43,7 +43,8 @@ export class ExchangeRing {
   #fields = new Float64Array(0);
   #head = 0;
   #count = 0;
-  #bytes: Buffer = NO_BYTES;
+  /** Not a Buffer, whose slice() would be a view: what is handed out may have to outlive a move. */
+  #bytes = NO_BYTES;
   #end = 0;
 
   constructor(countMax: number, bytesMax: number) {
@@ -147,8 +148,8 @@ export class ExchangeRing {
     let size = Math.max(FIRST_BYTES, this.#bytes.length);
     // Half of it free after the move, or moving would soon be all it does.
     while (size < (used + need) * 2) size *= 2;
-    const target = size === this.#bytes.length ? this.#bytes : Buffer.allocUnsafeSlow(size);
-    this.#bytes.copy(target, 0, from, this.#end);
+    const target = size === this.#bytes.length ? this.#bytes : new Uint8Array(size);
+    target.set(this.#bytes.subarray(from, this.#end));
     this.#bytes = target;
     this.#end = used;
     for (let nth = 0; nth < this.#count; nth++) {

@@ -53,11 +53,13 @@ export class FrameWriter {
 }
 
 export class FrameReader {
+  readonly #buffer: ArrayBuffer;
   readonly #bytes: Buffer;
   readonly #end: number;
   #at = 0;
 
   constructor(buffer: ArrayBuffer, length: number) {
+    this.#buffer = buffer;
     this.#bytes = Buffer.from(buffer, 0, length);
     this.#end = length;
   }
@@ -84,7 +86,8 @@ export class FrameReader {
     const length = this.#bytes.readUInt32LE(this.#at);
     this.#at += 4;
     this.#need(length);
-    const view = this.#bytes.subarray(this.#at, this.#at + length) as Uint8Array<ArrayBuffer>;
+    // Not a Buffer, whose slice() would be one more view of the batch instead of a copy.
+    const view = new Uint8Array(this.#buffer, this.#at, length);
     this.#at += length;
     return view;
   }

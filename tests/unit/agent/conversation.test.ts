@@ -95,6 +95,15 @@ describe("a conversation's list", () => {
   });
 });
 
+test("a slice of what the ring hands out stays as it is while the ring moves on", () => {
+  const ring = new ExchangeRing(4, 4096);
+  const exchange = { sequence: 1, completedAt: 1, call: Uint8Array.of(1, 2, 3), result: Uint8Array.of(4) };
+  ring.push(7, exchange);
+  const [kept] = ring.list(Infinity, 1).map(({ call }) => call.slice());
+  for (let sequence = 2; sequence < 2_000; sequence++) ring.push(sequence, { ...exchange, sequence, call: new Uint8Array(100).fill(9) });
+  expect([...kept!]).toEqual([1, 2, 3]);
+});
+
 test("the kept exchanges' ring does what a plain list would, within its two bounds", () => {
   const exchange = fc.record({ call: fc.uint8Array({ maxLength: 60 }), result: fc.uint8Array({ maxLength: 60 }) });
   fc.assert(

@@ -22,6 +22,14 @@ const bytes = fc.uint8Array({ maxLength: 40_000 });
 const count = fc.nat();
 
 describe("frames", () => {
+  test("hand out views of the batch whose slices are copies of their own", () => {
+    const view = reader((out) => out.bytes(Uint8Array.of(1, 2, 3))).bytes();
+    const kept = view.slice();
+    view.fill(9);
+    expect([...kept]).toEqual([1, 2, 3]);
+    expect(kept.buffer.byteLength).toBe(3);
+  });
+
   test("give back what was written, in order, however large", () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(fc.record({ u8: fc.nat({ max: 255 }) }), fc.record({ number: fc.double({ noNaN: true }) }), fc.record({ bytes })), { maxLength: 12 }), (parts) => {
