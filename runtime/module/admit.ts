@@ -71,6 +71,7 @@ export function admit(inspection: Inspection, policy: AdmissionPolicy): Admitted
   const limits = effectiveLimits(inspection, policy);
   checkMemory(shape, limits.memoryMaxBytes);
   const manifest = effectiveManifest(inspection);
+  checkCapturable(inspection.uncapturable, manifest);
   const requests = manifest.requests.map(requireCapability);
   const granted = new Set(Object.hasOwn(policy.grants, manifest.name) ? policy.grants[manifest.name] : policy.defaultGrants);
   return {
@@ -79,6 +80,12 @@ export function admit(inspection: Inspection, policy: AdmissionPolicy): Admitted
     grants: requests.filter((capability) => granted.has(capability)),
     missing: requests.filter((capability) => !granted.has(capability)),
   };
+}
+
+/** A checkpoint that misses part of the state would bring back another agent. */
+function checkCapturable(uncapturable: string, { durability }: Manifest): void {
+  if (uncapturable === "" || durability === "none") return;
+  reject(`its agents' state cannot be kept whole: ${uncapturable}; say durability "none" in its manifest, or build it without that`);
 }
 
 function checkImports(shape: WasmShape): void {

@@ -24,6 +24,12 @@ describe("admit", () => {
     expect(admitted(HOSTILE_MODULES[name]!()).manifest.name).toBe("sample");
   });
 
+  it("keeps no state that it could not keep whole", () => {
+    const parts = { fields: "(table $t 2 2 funcref)", call: `(table.set $t (i32.const 0) (ref.null func)) ${DONE}` };
+    expect(() => admitted(guestModule({ durability: "message" }, parts))).toThrow(/changes a table while it runs; say durability "none"/);
+    expect(admitted(guestModule({ durability: "none" }, parts)).manifest.durability).toBe("none");
+  });
+
   it.each([
     ["two memories of which one is imported", { imports: '(import "env" "memory" (memory 1))', memory: "" }, /imports "env\.memory"/],
     ["an imported global", { imports: '(import "env" "g" (global i32))' }, /imports "env\.g"/],
