@@ -82,7 +82,8 @@ async function readManifest(agentDir) {
 async function compile(agentDir) {
   const asc = await import("assemblyscript/asc");
   const errors = asc.createMemoryStream();
-  const args = [ENTRY, "--baseDir", agentDir, "--outFile", "agent.wasm", "-O3", "--runtime", "incremental"];
+  // Without colours, which the compiler would else use wherever CI is set: what it says is worked on as plain text.
+  const args = [ENTRY, "--baseDir", agentDir, "--outFile", "agent.wasm", "-O3", "--runtime", "incremental", "--noColors"];
   if (await importsJson(join(agentDir, "assembly"))) args.push("--transform", require.resolve("json-as"));
   let binary = null;
   const { error } = await asc.main(args, {
