@@ -9,15 +9,11 @@
 import { hash } from "node:crypto";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { type Exchange, ExchangeSchema, type Message, MessageSchema, type Suggestion } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import { type Exchange, ExchangeSchema, type Message, MessageSchema } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { decodeGuestResult, decodeMessageCall } from "../contract/guest-codec.ts";
-import type { SirsiError } from "../core/errors.ts";
 import type { Reply } from "./agents.ts";
 import { ExchangeRing, idHash, type RingExchange } from "./exchange-ring.ts";
-import { readMessageEnd } from "./message-end.ts";
-
-/** An exchange as it ended. */
-export type ExchangeEnd = { readonly kind: "reply"; readonly response: Message; readonly suggestions: readonly Suggestion[] } | { readonly kind: "refusal"; readonly error: SirsiError };
+import { type ExchangeEnd, readMessageEnd } from "./message-end.ts";
 
 export type KnownMessage =
   /** Its step has not ended: whoever asks again waits for the same reply. */

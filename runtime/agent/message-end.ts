@@ -23,11 +23,10 @@ export function completeResponse(messageId: string, value: MessageResult, now: n
   return response;
 }
 
-export function readMessageEnd(
-  messageId: string,
-  result: GuestResult["result"],
-  now: number,
-): { readonly kind: "reply"; readonly response: Message; readonly suggestions: readonly Suggestion[] } | { readonly kind: "refusal"; readonly error: SirsiError } {
+/** An exchange as it ended. */
+export type ExchangeEnd = { readonly kind: "reply"; readonly response: Message; readonly suggestions: readonly Suggestion[] } | { readonly kind: "refusal"; readonly error: SirsiError };
+
+export function readMessageEnd(messageId: string, result: GuestResult["result"], now: number): ExchangeEnd {
   if (result.case === "error") return { kind: "refusal", error: fromGuestError(result.value) };
   const value = expectResult(result, "message", "a message");
   return { kind: "reply", response: completeResponse(messageId, value, now), suggestions: value.suggestions };

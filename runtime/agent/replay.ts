@@ -3,7 +3,8 @@ import { create, fromBinary } from "@bufbuild/protobuf";
 import { ExchangeSchema, type Message, MessageMetricsSchema } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { type ErrorCode, ERROR_TABLE, SirsiError } from "../core/errors.ts";
 import type { Reply } from "./agents.ts";
-import { type ExchangeEnd, messageHash } from "./conversation.ts";
+import { messageHash } from "./conversation.ts";
+import type { ExchangeEnd } from "./message-end.ts";
 import { guestError } from "./guest-error.ts";
 
 /** Throws MESSAGE_ID_REUSED when the repeat is not the same message. */

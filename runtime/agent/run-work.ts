@@ -5,7 +5,7 @@ import type { GuestResult } from "../contract/gen/sirsi/agent/v1/guest_pb.ts";
 import { decodeGuestResult, encodeGuestCall, encodeMessageCall } from "../contract/guest-codec.ts";
 import { type SirsiError, unreachable } from "../core/errors.ts";
 import type { AgentRecord } from "../store/store.ts";
-import type { ExchangeEnd } from "./conversation.ts";
+import type { ExchangeEnd } from "./message-end.ts";
 import { type Effect, readEmit } from "./effects.ts";
 import { fromGuestError } from "./guest-error.ts";
 import { NO_SIGNAL } from "./life.ts";

@@ -10,15 +10,8 @@ import type { Clock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import { type InstanceHandle, lostError, type ShardStepOutcome } from "../sandbox/index.ts";
 
-export interface DoneStep {
-  readonly kind: "done";
-  readonly result: Uint8Array;
-  /** What the step emitted since it last waited. */
-  readonly emits: readonly Uint8Array[];
-  readonly checkpoint: Uint8Array | null;
-  readonly fuelUsed: number;
-  readonly memoryBytes: number;
-}
+/** Its `emits` are those since it last waited. */
+export type DoneStep = Extract<ShardStepOutcome, { kind: "done" }>;
 
 export type StepEnd =
   | DoneStep
