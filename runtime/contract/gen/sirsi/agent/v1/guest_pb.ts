@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file sirsi/agent/v1/guest.proto.
  */
 export const file_sirsi_agent_v1_guest: GenFile = /*@__PURE__*/
-  fileDesc("ChpzaXJzaS9hZ2VudC92MS9ndWVzdC5wcm90bxIOc2lyc2kuYWdlbnQudjEi0wMKCUd1ZXN0Q2FsbBIoCgRpbml0GAEgASgLMhguc2lyc2kuYWdlbnQudjEuSW5pdENhbGxIABIuCgdtZXNzYWdlGAIgASgLMhsuc2lyc2kuYWdlbnQudjEuTWVzc2FnZUNhbGxIABIuCgdzdWdnZXN0GAMgASgLMhsuc2lyc2kuYWdlbnQudjEuU3VnZ2VzdENhbGxIABIqCgVldmVudBgEIAEoCzIZLnNpcnNpLmFnZW50LnYxLkV2ZW50Q2FsbEgAEioKBXRpbWVyGAUgASgLMhkuc2lyc2kuYWdlbnQudjEuVGltZXJDYWxsSAASKAoEdGFzaxgGIAEoCzIYLnNpcnNpLmFnZW50LnYxLlRhc2tDYWxsSAASLAoGaGVhbHRoGAcgASgLMhouc2lyc2kuYWdlbnQudjEuSGVhbHRoQ2FsbEgAEigKBHNhdmUYCCABKAsyGC5zaXJzaS5hZ2VudC52MS5TYXZlQ2FsbEgAEigKBGxvYWQYCSABKAsyGC5zaXJzaS5hZ2VudC52MS5Mb2FkQ2FsbEgAEjAKCHNodXRkb3duGAogASgLMhwuc2lyc2kuYWdlbnQudjEuU2h1dGRvd25DYWxsSABCBgoEY2FsbCLZAQoISW5pdENhbGwSEAoIYWdlbnRfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRISCgphZ2VudF90eXBlGAMgASgJEisKBmNvbmZpZxgEIAEoCzIbLnNpcnNpLmFnZW50LnYxLkFnZW50Q29uZmlnEjYKB2NvbnRleHQYBSADKAsyJS5zaXJzaS5hZ2VudC52MS5Jbml0Q2FsbC5Db250ZXh0RW50cnkaLgoMQ29udGV4dEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiuwEKC01lc3NhZ2VDYWxsEigKB21lc3NhZ2UYASABKAsyFy5zaXJzaS5hZ2VudC52MS5NZXNzYWdlEjkKB2NvbnRleHQYAiADKAsyKC5zaXJzaS5hZ2VudC52MS5NZXNzYWdlQ2FsbC5Db250ZXh0RW50cnkSFwoPc291cmNlX2FnZW50X2lkGAMgASgJGi4KDENvbnRleHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIloKC1N1Z2dlc3RDYWxsEjIKB2NvbnRleHQYASABKAsyIS5zaXJzaS5hZ2VudC52MS5TdWdnZXN0aW9uQ29udGV4dBIXCg9tYXhfc3VnZ2VzdGlvbnMYAiABKAUiNgoJRXZlbnRDYWxsEikKBWV2ZW50GAEgASgLMhouc2lyc2kuYWdlbnQudjEuQWdlbnRFdmVudCIuCglUaW1lckNhbGwSEAoIdGltZXJfaWQYASABKAkSDwoHcGF5bG9hZBgCIAEoDCI4CghUYXNrQ2FsbBIPCgd0YXNrX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFaW5wdXQYAyABKAwiDAoKSGVhbHRoQ2FsbCIKCghTYXZlQ2FsbCIuCghMb2FkQ2FsbBITCgtmcm9tX3NjaGVtYRgBIAEoBRINCgVzdGF0ZRgCIAEoDCIeCgxTaHV0ZG93bkNhbGwSDgoGcmVhc29uGAEgASgJItYCCgtHdWVzdFJlc3VsdBIrCgVlcnJvchgBIAEoCzIaLnNpcnNpLmFnZW50LnYxLkd1ZXN0RXJyb3JIABIkCgRkb25lGAIgASgLMhQuc2lyc2kuYWdlbnQudjEuRG9uZUgAEjAKB21lc3NhZ2UYAyABKAsyHS5zaXJzaS5hZ2VudC52MS5NZXNzYWdlUmVzdWx0SAASMAoHc3VnZ2VzdBgEIAEoCzIdLnNpcnNpLmFnZW50LnYxLlN1Z2dlc3RSZXN1bHRIABIqCgR0YXNrGAUgASgLMhouc2lyc2kuYWdlbnQudjEuVGFza1Jlc3VsdEgAEi4KBmhlYWx0aBgGIAEoCzIcLnNpcnNpLmFnZW50LnYxLkhlYWx0aFJlc3VsdEgAEioKBHNhdmUYByABKAsyGi5zaXJzaS5hZ2VudC52MS5TYXZlUmVzdWx0SABCCAoGcmVzdWx0IgYKBERvbmUiqAEKCkd1ZXN0RXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhEKCXJldHJ5YWJsZRgDIAEoCBI4CgdkZXRhaWxzGAQgAygLMicuc2lyc2kuYWdlbnQudjEuR3Vlc3RFcnJvci5EZXRhaWxzRW50cnkaLgoMRGV0YWlsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEinAEKDU1lc3NhZ2VSZXN1bHQSKQoIcmVzcG9uc2UYASABKAsyFy5zaXJzaS5hZ2VudC52MS5NZXNzYWdlEi8KC3N1Z2dlc3Rpb25zGAIgAygLMhouc2lyc2kuYWdlbnQudjEuU3VnZ2VzdGlvbhIvCgdtZXRyaWNzGAMgASgLMh4uc2lyc2kuYWdlbnQudjEuTWVzc2FnZU1ldHJpY3MiQAoNU3VnZ2VzdFJlc3VsdBIvCgtzdWdnZXN0aW9ucxgBIAMoCzIaLnNpcnNpLmFnZW50LnYxLlN1Z2dlc3Rpb24iHAoKVGFza1Jlc3VsdBIOCgZvdXRwdXQYASABKAwiuQEKDEhlYWx0aFJlc3VsdBIsCgZzdGF0dXMYASABKA4yHC5zaXJzaS5hZ2VudC52MS5IZWFsdGhTdGF0dXMSDwoHbWVzc2FnZRgCIAEoCRI6CgdkZXRhaWxzGAMgAygLMikuc2lyc2kuYWdlbnQudjEuSGVhbHRoUmVzdWx0LkRldGFpbHNFbnRyeRouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIrCgpTYXZlUmVzdWx0Eg4KBnNjaGVtYRgBIAEoBRINCgVzdGF0ZRgCIAEoDCKHAQoMR3Vlc3RSZXF1ZXN0EikKA2FzaxgBIAEoCzIaLnNpcnNpLmFnZW50LnYxLkFza1JlcXVlc3RIABItCgVzbGVlcBgCIAEoCzIcLnNpcnNpLmFnZW50LnYxLlNsZWVwUmVxdWVzdEgAEhIKCnRpbWVvdXRfbXMYDyABKAVCCQoHcmVxdWVzdCJICgpBc2tSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEigKB21lc3NhZ2UYAiABKAsyFy5zaXJzaS5hZ2VudC52MS5NZXNzYWdlIiMKDFNsZWVwUmVxdWVzdBITCgtkdXJhdGlvbl9tcxgBIAEoAyKdAQoNR3Vlc3RSZXNwb25zZRIrCgVlcnJvchgBIAEoCzIaLnNpcnNpLmFnZW50LnYxLkd1ZXN0RXJyb3JIABIsCgNhc2sYAiABKAsyHS5zaXJzaS5hZ2VudC52MS5NZXNzYWdlUmVzdWx0SAASJQoFc2xlZXAYAyABKAsyFC5zaXJzaS5hZ2VudC52MS5Eb25lSABCCgoIcmVzcG9uc2UinwEKCUd1ZXN0RW1pdBIqCgVldmVudBgBIAEoCzIZLnNpcnNpLmFnZW50LnYxLkVtaXRFdmVudEgAEi4KB21lc3NhZ2UYAiABKAsyGy5zaXJzaS5hZ2VudC52MS5FbWl0TWVzc2FnZUgAEi4KB3BhcnRpYWwYAyABKAsyGy5zaXJzaS5hZ2VudC52MS5FbWl0UGFydGlhbEgAQgYKBGVtaXQisQEKCUVtaXRFdmVudBISCgpldmVudF90eXBlGAEgASgJEg0KBXRvcGljGAIgASgJEg8KB3BheWxvYWQYAyABKAwSPQoKYXR0cmlidXRlcxgEIAMoCzIpLnNpcnNpLmFnZW50LnYxLkVtaXRFdmVudC5BdHRyaWJ1dGVzRW50cnkaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiSQoLRW1pdE1lc3NhZ2USEAoIYWdlbnRfaWQYASABKAkSKAoHbWVzc2FnZRgCIAEoCzIXLnNpcnNpLmFnZW50LnYxLk1lc3NhZ2UiHgoLRW1pdFBhcnRpYWwSDwoHY29udGVudBgBIAEoCWIGcHJvdG8z", [file_sirsi_agent_v1_agent_service, file_sirsi_agent_v1_events]);
+  fileDesc("ChpzaXJzaS9hZ2VudC92MS9ndWVzdC5wcm90bxIOc2lyc2kuYWdlbnQudjEi0wMKCUd1ZXN0Q2FsbBIoCgRpbml0GAEgASgLMhguc2lyc2kuYWdlbnQudjEuSW5pdENhbGxIABIuCgdtZXNzYWdlGAIgASgLMhsuc2lyc2kuYWdlbnQudjEuTWVzc2FnZUNhbGxIABIuCgdzdWdnZXN0GAMgASgLMhsuc2lyc2kuYWdlbnQudjEuU3VnZ2VzdENhbGxIABIqCgVldmVudBgEIAEoCzIZLnNpcnNpLmFnZW50LnYxLkV2ZW50Q2FsbEgAEioKBXRpbWVyGAUgASgLMhkuc2lyc2kuYWdlbnQudjEuVGltZXJDYWxsSAASKAoEdGFzaxgGIAEoCzIYLnNpcnNpLmFnZW50LnYxLlRhc2tDYWxsSAASLAoGaGVhbHRoGAcgASgLMhouc2lyc2kuYWdlbnQudjEuSGVhbHRoQ2FsbEgAEigKBHNhdmUYCCABKAsyGC5zaXJzaS5hZ2VudC52MS5TYXZlQ2FsbEgAEigKBGxvYWQYCSABKAsyGC5zaXJzaS5hZ2VudC52MS5Mb2FkQ2FsbEgAEjAKCHNodXRkb3duGAogASgLMhwuc2lyc2kuYWdlbnQudjEuU2h1dGRvd25DYWxsSABCBgoEY2FsbCLZAQoISW5pdENhbGwSEAoIYWdlbnRfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRISCgphZ2VudF90eXBlGAMgASgJEisKBmNvbmZpZxgEIAEoCzIbLnNpcnNpLmFnZW50LnYxLkFnZW50Q29uZmlnEjYKB2NvbnRleHQYBSADKAsyJS5zaXJzaS5hZ2VudC52MS5Jbml0Q2FsbC5Db250ZXh0RW50cnkaLgoMQ29udGV4dEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiuwEKC01lc3NhZ2VDYWxsEigKB21lc3NhZ2UYASABKAsyFy5zaXJzaS5hZ2VudC52MS5NZXNzYWdlEjkKB2NvbnRleHQYAiADKAsyKC5zaXJzaS5hZ2VudC52MS5NZXNzYWdlQ2FsbC5Db250ZXh0RW50cnkSFwoPc291cmNlX2FnZW50X2lkGAMgASgJGi4KDENvbnRleHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIloKC1N1Z2dlc3RDYWxsEjIKB2NvbnRleHQYASABKAsyIS5zaXJzaS5hZ2VudC52MS5TdWdnZXN0aW9uQ29udGV4dBIXCg9tYXhfc3VnZ2VzdGlvbnMYAiABKAUiNgoJRXZlbnRDYWxsEikKBWV2ZW50GAEgASgLMhouc2lyc2kuYWdlbnQudjEuQWdlbnRFdmVudCIuCglUaW1lckNhbGwSEAoIdGltZXJfaWQYASABKAkSDwoHcGF5bG9hZBgCIAEoDCI4CghUYXNrQ2FsbBIPCgd0YXNrX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFaW5wdXQYAyABKAwiDAoKSGVhbHRoQ2FsbCIKCghTYXZlQ2FsbCIuCghMb2FkQ2FsbBITCgtmcm9tX3NjaGVtYRgBIAEoBRINCgVzdGF0ZRgCIAEoDCIeCgxTaHV0ZG93bkNhbGwSDgoGcmVhc29uGAEgASgJItYCCgtHdWVzdFJlc3VsdBIrCgVlcnJvchgBIAEoCzIaLnNpcnNpLmFnZW50LnYxLkd1ZXN0RXJyb3JIABIkCgRkb25lGAIgASgLMhQuc2lyc2kuYWdlbnQudjEuRG9uZUgAEjAKB21lc3NhZ2UYAyABKAsyHS5zaXJzaS5hZ2VudC52MS5NZXNzYWdlUmVzdWx0SAASMAoHc3VnZ2VzdBgEIAEoCzIdLnNpcnNpLmFnZW50LnYxLlN1Z2dlc3RSZXN1bHRIABIqCgR0YXNrGAUgASgLMhouc2lyc2kuYWdlbnQudjEuVGFza1Jlc3VsdEgAEi4KBmhlYWx0aBgGIAEoCzIcLnNpcnNpLmFnZW50LnYxLkhlYWx0aFJlc3VsdEgAEioKBHNhdmUYByABKAsyGi5zaXJzaS5hZ2VudC52MS5TYXZlUmVzdWx0SABCCAoGcmVzdWx0IgYKBERvbmUiqAEKCkd1ZXN0RXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhEKCXJldHJ5YWJsZRgDIAEoCBI4CgdkZXRhaWxzGAQgAygLMicuc2lyc2kuYWdlbnQudjEuR3Vlc3RFcnJvci5EZXRhaWxzRW50cnkaLgoMRGV0YWlsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEinAEKDU1lc3NhZ2VSZXN1bHQSKQoIcmVzcG9uc2UYASABKAsyFy5zaXJzaS5hZ2VudC52MS5NZXNzYWdlEi8KC3N1Z2dlc3Rpb25zGAIgAygLMhouc2lyc2kuYWdlbnQudjEuU3VnZ2VzdGlvbhIvCgdtZXRyaWNzGAMgASgLMh4uc2lyc2kuYWdlbnQudjEuTWVzc2FnZU1ldHJpY3MiQAoNU3VnZ2VzdFJlc3VsdBIvCgtzdWdnZXN0aW9ucxgBIAMoCzIaLnNpcnNpLmFnZW50LnYxLlN1Z2dlc3Rpb24iHAoKVGFza1Jlc3VsdBIOCgZvdXRwdXQYASABKAwiuQEKDEhlYWx0aFJlc3VsdBIsCgZzdGF0dXMYASABKA4yHC5zaXJzaS5hZ2VudC52MS5IZWFsdGhTdGF0dXMSDwoHbWVzc2FnZRgCIAEoCRI6CgdkZXRhaWxzGAMgAygLMikuc2lyc2kuYWdlbnQudjEuSGVhbHRoUmVzdWx0LkRldGFpbHNFbnRyeRouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIrCgpTYXZlUmVzdWx0Eg4KBnNjaGVtYRgBIAEoBRINCgVzdGF0ZRgCIAEoDCKDAgoMR3Vlc3RSZXF1ZXN0EikKA2FzaxgBIAEoCzIaLnNpcnNpLmFnZW50LnYxLkFza1JlcXVlc3RIABItCgVzbGVlcBgCIAEoCzIcLnNpcnNpLmFnZW50LnYxLlNsZWVwUmVxdWVzdEgAEjoKDGdldF9kb2N1bWVudBgDIAEoCzIiLnNpcnNpLmFnZW50LnYxLkdldERvY3VtZW50UmVxdWVzdEgAEj4KDmxpc3RfZG9jdW1lbnRzGAQgASgLMiQuc2lyc2kuYWdlbnQudjEuTGlzdERvY3VtZW50c1JlcXVlc3RIABISCgp0aW1lb3V0X21zGA8gASgFQgkKB3JlcXVlc3QiSAoKQXNrUmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRIoCgdtZXNzYWdlGAIgASgLMhcuc2lyc2kuYWdlbnQudjEuTWVzc2FnZSIjCgxTbGVlcFJlcXVlc3QSEwoLZHVyYXRpb25fbXMYASABKAMiIQoSR2V0RG9jdW1lbnRSZXF1ZXN0EgsKA2tleRgBIAEoCSJEChRMaXN0RG9jdW1lbnRzUmVxdWVzdBIOCgZwcmVmaXgYASABKAkSDQoFYWZ0ZXIYAiABKAkSDQoFbGltaXQYAyABKAUijQIKDUd1ZXN0UmVzcG9uc2USKwoFZXJyb3IYASABKAsyGi5zaXJzaS5hZ2VudC52MS5HdWVzdEVycm9ySAASLAoDYXNrGAIgASgLMh0uc2lyc2kuYWdlbnQudjEuTWVzc2FnZVJlc3VsdEgAEiUKBXNsZWVwGAMgASgLMhQuc2lyc2kuYWdlbnQudjEuRG9uZUgAEjYKDGdldF9kb2N1bWVudBgEIAEoCzIeLnNpcnNpLmFnZW50LnYxLkRvY3VtZW50UmVzdWx0SAASNgoObGlzdF9kb2N1bWVudHMYBSABKAsyHC5zaXJzaS5hZ2VudC52MS5Eb2N1bWVudExpc3RIAEIKCghyZXNwb25zZSJBCg5Eb2N1bWVudFJlc3VsdBINCgVmb3VuZBgBIAEoCBIPCgd2ZXJzaW9uGAIgASgDEg8KB2NvbnRlbnQYAyABKAwiHAoMRG9jdW1lbnRMaXN0EgwKBGtleXMYASADKAki9QIKCUd1ZXN0RW1pdBIqCgVldmVudBgBIAEoCzIZLnNpcnNpLmFnZW50LnYxLkVtaXRFdmVudEgAEi4KB21lc3NhZ2UYAiABKAsyGy5zaXJzaS5hZ2VudC52MS5FbWl0TWVzc2FnZUgAEi4KB3BhcnRpYWwYAyABKAsyGy5zaXJzaS5hZ2VudC52MS5FbWl0UGFydGlhbEgAEioKBXRpbWVyGAQgASgLMhkuc2lyc2kuYWdlbnQudjEuRW1pdFRpbWVySAASNwoMY2FuY2VsX3RpbWVyGAUgASgLMh8uc2lyc2kuYWdlbnQudjEuRW1pdENhbmNlbFRpbWVySAASMAoIZG9jdW1lbnQYBiABKAsyHC5zaXJzaS5hZ2VudC52MS5FbWl0RG9jdW1lbnRIABI9Cg9kZWxldGVfZG9jdW1lbnQYByABKAsyIi5zaXJzaS5hZ2VudC52MS5FbWl0RGVsZXRlRG9jdW1lbnRIAEIGCgRlbWl0IrEBCglFbWl0RXZlbnQSEgoKZXZlbnRfdHlwZRgBIAEoCRINCgV0b3BpYxgCIAEoCRIPCgdwYXlsb2FkGAMgASgMEj0KCmF0dHJpYnV0ZXMYBCADKAsyKS5zaXJzaS5hZ2VudC52MS5FbWl0RXZlbnQuQXR0cmlidXRlc0VudHJ5GjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkkKC0VtaXRNZXNzYWdlEhAKCGFnZW50X2lkGAEgASgJEigKB21lc3NhZ2UYAiABKAsyFy5zaXJzaS5hZ2VudC52MS5NZXNzYWdlIh4KC0VtaXRQYXJ0aWFsEg8KB2NvbnRlbnQYASABKAkiQAoJRW1pdFRpbWVyEhAKCHRpbWVyX2lkGAEgASgJEhAKCGRlbGF5X21zGAIgASgDEg8KB3BheWxvYWQYAyABKAwiIwoPRW1pdENhbmNlbFRpbWVyEhAKCHRpbWVyX2lkGAEgASgJIiwKDEVtaXREb2N1bWVudBILCgNrZXkYASABKAkSDwoHY29udGVudBgCIAEoDCIhChJFbWl0RGVsZXRlRG9jdW1lbnQSCwoDa2V5GAEgASgJYgZwcm90bzM", [file_sirsi_agent_v1_agent_service, file_sirsi_agent_v1_events]);
 
 /**
  * @generated from message sirsi.agent.v1.GuestCall
@@ -565,6 +565,18 @@ export type GuestRequest = Message<"sirsi.agent.v1.GuestRequest"> & {
      */
     value: SleepRequest;
     case: "sleep";
+  } | {
+    /**
+     * @generated from field: sirsi.agent.v1.GetDocumentRequest get_document = 3;
+     */
+    value: GetDocumentRequest;
+    case: "getDocument";
+  } | {
+    /**
+     * @generated from field: sirsi.agent.v1.ListDocumentsRequest list_documents = 4;
+     */
+    value: ListDocumentsRequest;
+    case: "listDocuments";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -626,6 +638,61 @@ export const SleepRequestSchema: GenMessage<SleepRequest> = /*@__PURE__*/
   messageDesc(file_sirsi_agent_v1_guest, 21);
 
 /**
+ * Reads a document of the session, as its last commit left it or as this step has
+ * written it.
+ *
+ * @generated from message sirsi.agent.v1.GetDocumentRequest
+ */
+export type GetDocumentRequest = Message<"sirsi.agent.v1.GetDocumentRequest"> & {
+  /**
+   * @generated from field: string key = 1;
+   */
+  key: string;
+};
+
+/**
+ * Describes the message sirsi.agent.v1.GetDocumentRequest.
+ * Use `create(GetDocumentRequestSchema)` to create a new message.
+ */
+export const GetDocumentRequestSchema: GenMessage<GetDocumentRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_agent_v1_guest, 22);
+
+/**
+ * Lists the session's documents by key.
+ *
+ * @generated from message sirsi.agent.v1.ListDocumentsRequest
+ */
+export type ListDocumentsRequest = Message<"sirsi.agent.v1.ListDocumentsRequest"> & {
+  /**
+   * Only keys that begin so.
+   *
+   * @generated from field: string prefix = 1;
+   */
+  prefix: string;
+
+  /**
+   * Only keys after this one.
+   *
+   * @generated from field: string after = 2;
+   */
+  after: string;
+
+  /**
+   * At most this many; 0 for 100.
+   *
+   * @generated from field: int32 limit = 3;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message sirsi.agent.v1.ListDocumentsRequest.
+ * Use `create(ListDocumentsRequestSchema)` to create a new message.
+ */
+export const ListDocumentsRequestSchema: GenMessage<ListDocumentsRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_agent_v1_guest, 23);
+
+/**
  * @generated from message sirsi.agent.v1.GuestResponse
  */
 export type GuestResponse = Message<"sirsi.agent.v1.GuestResponse"> & {
@@ -650,6 +717,18 @@ export type GuestResponse = Message<"sirsi.agent.v1.GuestResponse"> & {
      */
     value: Done;
     case: "sleep";
+  } | {
+    /**
+     * @generated from field: sirsi.agent.v1.DocumentResult get_document = 4;
+     */
+    value: DocumentResult;
+    case: "getDocument";
+  } | {
+    /**
+     * @generated from field: sirsi.agent.v1.DocumentList list_documents = 5;
+     */
+    value: DocumentList;
+    case: "listDocuments";
   } | { case: undefined; value?: undefined };
 };
 
@@ -658,7 +737,53 @@ export type GuestResponse = Message<"sirsi.agent.v1.GuestResponse"> & {
  * Use `create(GuestResponseSchema)` to create a new message.
  */
 export const GuestResponseSchema: GenMessage<GuestResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_agent_v1_guest, 22);
+  messageDesc(file_sirsi_agent_v1_guest, 24);
+
+/**
+ * @generated from message sirsi.agent.v1.DocumentResult
+ */
+export type DocumentResult = Message<"sirsi.agent.v1.DocumentResult"> & {
+  /**
+   * @generated from field: bool found = 1;
+   */
+  found: boolean;
+
+  /**
+   * From 1; rises with each write. 0 when this step wrote it, or when there is none.
+   *
+   * @generated from field: int64 version = 2;
+   */
+  version: bigint;
+
+  /**
+   * @generated from field: bytes content = 3;
+   */
+  content: Uint8Array;
+};
+
+/**
+ * Describes the message sirsi.agent.v1.DocumentResult.
+ * Use `create(DocumentResultSchema)` to create a new message.
+ */
+export const DocumentResultSchema: GenMessage<DocumentResult> = /*@__PURE__*/
+  messageDesc(file_sirsi_agent_v1_guest, 25);
+
+/**
+ * @generated from message sirsi.agent.v1.DocumentList
+ */
+export type DocumentList = Message<"sirsi.agent.v1.DocumentList"> & {
+  /**
+   * @generated from field: repeated string keys = 1;
+   */
+  keys: string[];
+};
+
+/**
+ * Describes the message sirsi.agent.v1.DocumentList.
+ * Use `create(DocumentListSchema)` to create a new message.
+ */
+export const DocumentListSchema: GenMessage<DocumentList> = /*@__PURE__*/
+  messageDesc(file_sirsi_agent_v1_guest, 26);
 
 /**
  * Put in the outbox: let go once the step is committed.
@@ -691,6 +816,34 @@ export type GuestEmit = Message<"sirsi.agent.v1.GuestEmit"> & {
      */
     value: EmitPartial;
     case: "partial";
+  } | {
+    /**
+     * Wakes the agent later with a TimerCall.
+     *
+     * @generated from field: sirsi.agent.v1.EmitTimer timer = 4;
+     */
+    value: EmitTimer;
+    case: "timer";
+  } | {
+    /**
+     * @generated from field: sirsi.agent.v1.EmitCancelTimer cancel_timer = 5;
+     */
+    value: EmitCancelTimer;
+    case: "cancelTimer";
+  } | {
+    /**
+     * Written with the step's commit, or not at all.
+     *
+     * @generated from field: sirsi.agent.v1.EmitDocument document = 6;
+     */
+    value: EmitDocument;
+    case: "document";
+  } | {
+    /**
+     * @generated from field: sirsi.agent.v1.EmitDeleteDocument delete_document = 7;
+     */
+    value: EmitDeleteDocument;
+    case: "deleteDocument";
   } | { case: undefined; value?: undefined };
 };
 
@@ -699,7 +852,7 @@ export type GuestEmit = Message<"sirsi.agent.v1.GuestEmit"> & {
  * Use `create(GuestEmitSchema)` to create a new message.
  */
 export const GuestEmitSchema: GenMessage<GuestEmit> = /*@__PURE__*/
-  messageDesc(file_sirsi_agent_v1_guest, 23);
+  messageDesc(file_sirsi_agent_v1_guest, 27);
 
 /**
  * @generated from message sirsi.agent.v1.EmitEvent
@@ -735,7 +888,7 @@ export type EmitEvent = Message<"sirsi.agent.v1.EmitEvent"> & {
  * Use `create(EmitEventSchema)` to create a new message.
  */
 export const EmitEventSchema: GenMessage<EmitEvent> = /*@__PURE__*/
-  messageDesc(file_sirsi_agent_v1_guest, 24);
+  messageDesc(file_sirsi_agent_v1_guest, 28);
 
 /**
  * @generated from message sirsi.agent.v1.EmitMessage
@@ -757,7 +910,7 @@ export type EmitMessage = Message<"sirsi.agent.v1.EmitMessage"> & {
  * Use `create(EmitMessageSchema)` to create a new message.
  */
 export const EmitMessageSchema: GenMessage<EmitMessage> = /*@__PURE__*/
-  messageDesc(file_sirsi_agent_v1_guest, 25);
+  messageDesc(file_sirsi_agent_v1_guest, 29);
 
 /**
  * @generated from message sirsi.agent.v1.EmitPartial
@@ -774,5 +927,96 @@ export type EmitPartial = Message<"sirsi.agent.v1.EmitPartial"> & {
  * Use `create(EmitPartialSchema)` to create a new message.
  */
 export const EmitPartialSchema: GenMessage<EmitPartial> = /*@__PURE__*/
-  messageDesc(file_sirsi_agent_v1_guest, 26);
+  messageDesc(file_sirsi_agent_v1_guest, 30);
+
+/**
+ * Sets a timer of the agent's own, or sets it anew.
+ *
+ * @generated from message sirsi.agent.v1.EmitTimer
+ */
+export type EmitTimer = Message<"sirsi.agent.v1.EmitTimer"> & {
+  /**
+   * @generated from field: string timer_id = 1;
+   */
+  timerId: string;
+
+  /**
+   * Milliseconds from the step's end.
+   *
+   * @generated from field: int64 delay_ms = 2;
+   */
+  delayMs: bigint;
+
+  /**
+   * @generated from field: bytes payload = 3;
+   */
+  payload: Uint8Array;
+};
+
+/**
+ * Describes the message sirsi.agent.v1.EmitTimer.
+ * Use `create(EmitTimerSchema)` to create a new message.
+ */
+export const EmitTimerSchema: GenMessage<EmitTimer> = /*@__PURE__*/
+  messageDesc(file_sirsi_agent_v1_guest, 31);
+
+/**
+ * @generated from message sirsi.agent.v1.EmitCancelTimer
+ */
+export type EmitCancelTimer = Message<"sirsi.agent.v1.EmitCancelTimer"> & {
+  /**
+   * @generated from field: string timer_id = 1;
+   */
+  timerId: string;
+};
+
+/**
+ * Describes the message sirsi.agent.v1.EmitCancelTimer.
+ * Use `create(EmitCancelTimerSchema)` to create a new message.
+ */
+export const EmitCancelTimerSchema: GenMessage<EmitCancelTimer> = /*@__PURE__*/
+  messageDesc(file_sirsi_agent_v1_guest, 32);
+
+/**
+ * Writes a document of the session, whole.
+ *
+ * @generated from message sirsi.agent.v1.EmitDocument
+ */
+export type EmitDocument = Message<"sirsi.agent.v1.EmitDocument"> & {
+  /**
+   * Words of letters, digits, -, _ and . joined by slashes: "reports/2026.json".
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * @generated from field: bytes content = 2;
+   */
+  content: Uint8Array;
+};
+
+/**
+ * Describes the message sirsi.agent.v1.EmitDocument.
+ * Use `create(EmitDocumentSchema)` to create a new message.
+ */
+export const EmitDocumentSchema: GenMessage<EmitDocument> = /*@__PURE__*/
+  messageDesc(file_sirsi_agent_v1_guest, 33);
+
+/**
+ * @generated from message sirsi.agent.v1.EmitDeleteDocument
+ */
+export type EmitDeleteDocument = Message<"sirsi.agent.v1.EmitDeleteDocument"> & {
+  /**
+   * @generated from field: string key = 1;
+   */
+  key: string;
+};
+
+/**
+ * Describes the message sirsi.agent.v1.EmitDeleteDocument.
+ * Use `create(EmitDeleteDocumentSchema)` to create a new message.
+ */
+export const EmitDeleteDocumentSchema: GenMessage<EmitDeleteDocument> = /*@__PURE__*/
+  messageDesc(file_sirsi_agent_v1_guest, 34);
 

@@ -12,7 +12,43 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sirsi/hypervisor/v1/hypervisor_service.proto.
  */
 export const file_sirsi_hypervisor_v1_hypervisor_service: GenFile = /*@__PURE__*/
-  fileDesc("CixzaXJzaS9oeXBlcnZpc29yL3YxL2h5cGVydmlzb3Jfc2VydmljZS5wcm90bxITc2lyc2kuaHlwZXJ2aXNvci52MSIUChJMaXN0TW9kdWxlc1JlcXVlc3QiQwoTTGlzdE1vZHVsZXNSZXNwb25zZRIsCgdtb2R1bGVzGAEgAygLMhsuc2lyc2kuaHlwZXJ2aXNvci52MS5Nb2R1bGUiIAoQR2V0TW9kdWxlUmVxdWVzdBIMCgRuYW1lGAEgASgJIkAKEUdldE1vZHVsZVJlc3BvbnNlEisKBm1vZHVsZRgBIAEoCzIbLnNpcnNpLmh5cGVydmlzb3IudjEuTW9kdWxlIjsKFEluc3RhbGxNb2R1bGVSZXF1ZXN0EgwKBHdhc20YASABKAwSFQoNdmFsaWRhdGVfb25seRgCIAEoCCKlAQoVSW5zdGFsbE1vZHVsZVJlc3BvbnNlEisKBm1vZHVsZRgBIAEoCzIbLnNpcnNpLmh5cGVydmlzb3IudjEuTW9kdWxlEi8KCHJldmlzaW9uGAIgASgLMh0uc2lyc2kuaHlwZXJ2aXNvci52MS5SZXZpc2lvbhIuCgRzd2FwGAMgASgLMiAuc2lyc2kuaHlwZXJ2aXNvci52MS5Td2FwU3VtbWFyeSIjChNSZWxvYWRNb2R1bGVSZXF1ZXN0EgwKBG5hbWUYASABKAkicwoUUmVsb2FkTW9kdWxlUmVzcG9uc2USKwoGbW9kdWxlGAEgASgLMhsuc2lyc2kuaHlwZXJ2aXNvci52MS5Nb2R1bGUSLgoEc3dhcBgCIAEoCzIgLnNpcnNpLmh5cGVydmlzb3IudjEuU3dhcFN1bW1hcnkiNQoVUm9sbGJhY2tNb2R1bGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDgoGZGlnZXN0GAIgASgJInUKFlJvbGxiYWNrTW9kdWxlUmVzcG9uc2USKwoGbW9kdWxlGAEgASgLMhsuc2lyc2kuaHlwZXJ2aXNvci52MS5Nb2R1bGUSLgoEc3dhcBgCIAEoCzIgLnNpcnNpLmh5cGVydmlzb3IudjEuU3dhcFN1bW1hcnkiIwoTUmVtb3ZlTW9kdWxlUmVxdWVzdBIMCgRuYW1lGAEgASgJIkMKFFJlbW92ZU1vZHVsZVJlc3BvbnNlEisKBm1vZHVsZRgBIAEoCzIbLnNpcnNpLmh5cGVydmlzb3IudjEuTW9kdWxlIlIKC1N3YXBTdW1tYXJ5Eg0KBW1vdmVkGAEgASgFEgwKBGtlcHQYAiABKAUSDgoGZmFpbGVkGAMgASgFEhYKDmZhaWx1cmVfcmVhc29uGAQgASgJIt8BCgZNb2R1bGUSDAoEbmFtZRgBIAEoCRIvCgVzdGF0ZRgCIAEoDjIgLnNpcnNpLmh5cGVydmlzb3IudjEuTW9kdWxlU3RhdGUSLQoGYWN0aXZlGAMgASgLMh0uc2lyc2kuaHlwZXJ2aXNvci52MS5SZXZpc2lvbhIwCglyZXZpc2lvbnMYBCADKAsyHS5zaXJzaS5oeXBlcnZpc29yLnYxLlJldmlzaW9uEhMKC2xpdmVfYWdlbnRzGAUgASgFEhIKCmxhc3RfZXJyb3IYBiABKAkSDAoEZmlsZRgHIAEoCSLIAgoIUmV2aXNpb24SDgoGZGlnZXN0GAEgASgJEg4KBm1vZHVsZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEjEKBXN0YXRlGAQgASgOMiIuc2lyc2kuaHlwZXJ2aXNvci52MS5SZXZpc2lvblN0YXRlEg4KBnJlYXNvbhgFIAEoCRISCgpzaXplX2J5dGVzGAYgASgDEhsKE3ByZXBhcmVkX3NpemVfYnl0ZXMYByABKAMSMAoMaW5zdGFsbGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtsaXZlX2FnZW50cxgJIAEoBRIVCg1tYW5pZmVzdF9qc29uGAogASgJEhcKD3ByZXBhcmVfdGltZV9tcxgLIAEoARIPCgdpbXBvcnRzGAwgAygJEg8KB2V4cG9ydHMYDSADKAkqdwoLTW9kdWxlU3RhdGUSHAoYTU9EVUxFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTTU9EVUxFX1NUQVRFX0FDVElWRRABEhgKFE1PRFVMRV9TVEFURV9SRVRJUkVEEAISFwoTTU9EVUxFX1NUQVRFX0ZBSUxFRBADKqsBCg1SZXZpc2lvblN0YXRlEh4KGlJFVklTSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVUkVWSVNJT05fU1RBVEVfQUNUSVZFEAESHQoZUkVWSVNJT05fU1RBVEVfU1VQRVJTRURFRBACEhsKF1JFVklTSU9OX1NUQVRFX1JFSkVDVEVEEAMSIwofUkVWSVNJT05fU1RBVEVfUEVORElOR19BUFBST1ZBTBAEMu4EChFIeXBlcnZpc29yU2VydmljZRJgCgtMaXN0TW9kdWxlcxInLnNpcnNpLmh5cGVydmlzb3IudjEuTGlzdE1vZHVsZXNSZXF1ZXN0Giguc2lyc2kuaHlwZXJ2aXNvci52MS5MaXN0TW9kdWxlc1Jlc3BvbnNlEloKCUdldE1vZHVsZRIlLnNpcnNpLmh5cGVydmlzb3IudjEuR2V0TW9kdWxlUmVxdWVzdBomLnNpcnNpLmh5cGVydmlzb3IudjEuR2V0TW9kdWxlUmVzcG9uc2USZgoNSW5zdGFsbE1vZHVsZRIpLnNpcnNpLmh5cGVydmlzb3IudjEuSW5zdGFsbE1vZHVsZVJlcXVlc3QaKi5zaXJzaS5oeXBlcnZpc29yLnYxLkluc3RhbGxNb2R1bGVSZXNwb25zZRJjCgxSZWxvYWRNb2R1bGUSKC5zaXJzaS5oeXBlcnZpc29yLnYxLlJlbG9hZE1vZHVsZVJlcXVlc3QaKS5zaXJzaS5oeXBlcnZpc29yLnYxLlJlbG9hZE1vZHVsZVJlc3BvbnNlEmkKDlJvbGxiYWNrTW9kdWxlEiouc2lyc2kuaHlwZXJ2aXNvci52MS5Sb2xsYmFja01vZHVsZVJlcXVlc3QaKy5zaXJzaS5oeXBlcnZpc29yLnYxLlJvbGxiYWNrTW9kdWxlUmVzcG9uc2USYwoMUmVtb3ZlTW9kdWxlEiguc2lyc2kuaHlwZXJ2aXNvci52MS5SZW1vdmVNb2R1bGVSZXF1ZXN0Gikuc2lyc2kuaHlwZXJ2aXNvci52MS5SZW1vdmVNb2R1bGVSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CixzaXJzaS9oeXBlcnZpc29yL3YxL2h5cGVydmlzb3Jfc2VydmljZS5wcm90bxITc2lyc2kuaHlwZXJ2aXNvci52MSJaCgtTd2FwT3B0aW9ucxIWCg5jYW5hcnlfcGVyY2VudBgBIAEoBRIVCgh3YXRjaF9tcxgCIAEoA0gAiAEBEg8KB2RyeV9ydW4YAyABKAhCCwoJX3dhdGNoX21zIhQKEkxpc3RNb2R1bGVzUmVxdWVzdCJDChNMaXN0TW9kdWxlc1Jlc3BvbnNlEiwKB21vZHVsZXMYASADKAsyGy5zaXJzaS5oeXBlcnZpc29yLnYxLk1vZHVsZSIgChBHZXRNb2R1bGVSZXF1ZXN0EgwKBG5hbWUYASABKAkiQAoRR2V0TW9kdWxlUmVzcG9uc2USKwoGbW9kdWxlGAEgASgLMhsuc2lyc2kuaHlwZXJ2aXNvci52MS5Nb2R1bGUiawoUSW5zdGFsbE1vZHVsZVJlcXVlc3QSDAoEd2FzbRgBIAEoDBIVCg12YWxpZGF0ZV9vbmx5GAIgASgIEi4KBHN3YXAYAyABKAsyIC5zaXJzaS5oeXBlcnZpc29yLnYxLlN3YXBPcHRpb25zIqUBChVJbnN0YWxsTW9kdWxlUmVzcG9uc2USKwoGbW9kdWxlGAEgASgLMhsuc2lyc2kuaHlwZXJ2aXNvci52MS5Nb2R1bGUSLwoIcmV2aXNpb24YAiABKAsyHS5zaXJzaS5oeXBlcnZpc29yLnYxLlJldmlzaW9uEi4KBHN3YXAYAyABKAsyIC5zaXJzaS5oeXBlcnZpc29yLnYxLlN3YXBTdW1tYXJ5IlMKE1JlbG9hZE1vZHVsZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIuCgRzd2FwGAIgASgLMiAuc2lyc2kuaHlwZXJ2aXNvci52MS5Td2FwT3B0aW9ucyJzChRSZWxvYWRNb2R1bGVSZXNwb25zZRIrCgZtb2R1bGUYASABKAsyGy5zaXJzaS5oeXBlcnZpc29yLnYxLk1vZHVsZRIuCgRzd2FwGAIgASgLMiAuc2lyc2kuaHlwZXJ2aXNvci52MS5Td2FwU3VtbWFyeSJlChVSb2xsYmFja01vZHVsZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZkaWdlc3QYAiABKAkSLgoEc3dhcBgDIAEoCzIgLnNpcnNpLmh5cGVydmlzb3IudjEuU3dhcE9wdGlvbnMidQoWUm9sbGJhY2tNb2R1bGVSZXNwb25zZRIrCgZtb2R1bGUYASABKAsyGy5zaXJzaS5oeXBlcnZpc29yLnYxLk1vZHVsZRIuCgRzd2FwGAIgASgLMiAuc2lyc2kuaHlwZXJ2aXNvci52MS5Td2FwU3VtbWFyeSIjChNSZW1vdmVNb2R1bGVSZXF1ZXN0EgwKBG5hbWUYASABKAkiQwoUUmVtb3ZlTW9kdWxlUmVzcG9uc2USKwoGbW9kdWxlGAEgASgLMhsuc2lyc2kuaHlwZXJ2aXNvci52MS5Nb2R1bGUixwEKC1N3YXBTdW1tYXJ5Eg0KBW1vdmVkGAEgASgFEgwKBGtlcHQYAiABKAUSDgoGZmFpbGVkGAMgASgFEhYKDmZhaWx1cmVfcmVhc29uGAQgASgJEhAKCHJldmVydGVkGAUgASgFEg8KB3N3YXBfaWQYBiABKAkSLQoFc3RhdGUYByABKA4yHi5zaXJzaS5oeXBlcnZpc29yLnYxLlN3YXBTdGF0ZRIOCgZyZWFzb24YCCABKAkSEQoJcmVoZWFyc2FsGAkgAygJIqoDCgRTd2FwEg8KB3N3YXBfaWQYASABKAkSDgoGbW9kdWxlGAIgASgJEhMKC2Zyb21fZGlnZXN0GAMgASgJEhEKCXRvX2RpZ2VzdBgEIAEoCRItCgVzdGF0ZRgFIAEoDjIeLnNpcnNpLmh5cGVydmlzb3IudjEuU3dhcFN0YXRlEg4KBnJlYXNvbhgGIAEoCRIuCgpzdGFydGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOY2FuYXJ5X3BlcmNlbnQYCSABKAUSEAoId2F0Y2hfbXMYCiABKAMSDQoFbW92ZWQYCyABKAUSDAoEa2VwdBgMIAEoBRIOCgZmYWlsZWQYDSABKAUSEAoIcmV2ZXJ0ZWQYDiABKAUSFAoMcGF1c2VfcDUwX21zGA8gASgBEhQKDHBhdXNlX3A5OV9tcxgQIAEoARIUCgxwYXVzZV9tYXhfbXMYESABKAESEQoJcmVoZWFyc2FsGBIgAygJIjUKEExpc3RTd2Fwc1JlcXVlc3QSDgoGbW9kdWxlGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBSI9ChFMaXN0U3dhcHNSZXNwb25zZRIoCgVzd2FwcxgBIAMoCzIZLnNpcnNpLmh5cGVydmlzb3IudjEuU3dhcCLGAQoFQXVkaXQSDgoGYWdlbnRzGAEgASgDEhAKCHJlY2VpdmVkGAIgASgDEgwKBGRvbmUYAyABKAMSDwoHcGVuZGluZxgEIAEoAxIVCg1kZWFkX2xldHRlcmVkGAUgASgDEg4KBm91dGJveBgGIAEoAxIOCgZ0aW1lcnMYByABKAMSMwoIZmluZGluZ3MYCCADKAsyIS5zaXJzaS5oeXBlcnZpc29yLnYxLkF1ZGl0RmluZGluZxIQCghiYWxhbmNlZBgJIAEoCCJECgxBdWRpdEZpbmRpbmcSEAoIYWdlbnRfaWQYASABKAkSDQoFY2hlY2sYAiABKAkSEwoLZXhwbGFuYXRpb24YAyABKAkiJQoRQXVkaXRBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiPwoSQXVkaXRBZ2VudFJlc3BvbnNlEikKBWF1ZGl0GAEgASgLMhouc2lyc2kuaHlwZXJ2aXNvci52MS5BdWRpdCIoChBBdWRpdEhvc3RSZXF1ZXN0EhQKDG1heF9maW5kaW5ncxgBIAEoBSI+ChFBdWRpdEhvc3RSZXNwb25zZRIpCgVhdWRpdBgBIAEoCzIaLnNpcnNpLmh5cGVydmlzb3IudjEuQXVkaXQipgEKBkNvbW1pdBIQCghzZXF1ZW5jZRgBIAEoAxINCgVjYXVzZRgCIAEoCRIQCghjYXVzZV9pZBgDIAEoCRIwCgxjb21taXR0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmRpZ2VzdBgFIAEoCRISCgpzdGF0ZV9raW5kGAYgASgJEhMKC3N0YXRlX2J5dGVzGAcgASgDIlIKEkxpc3RDb21taXRzUmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRIXCg9iZWZvcmVfc2VxdWVuY2UYAiABKAMSEQoJcGFnZV9zaXplGAMgASgFIkMKE0xpc3RDb21taXRzUmVzcG9uc2USLAoHY29tbWl0cxgBIAMoCzIbLnNpcnNpLmh5cGVydmlzb3IudjEuQ29tbWl0IjwKE0luc3BlY3RTdGF0ZVJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSEwoLYXRfc2VxdWVuY2UYAiABKAMisgIKFEluc3BlY3RTdGF0ZVJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgDEg4KBmRpZ2VzdBgCIAEoCRIWCg5tb2R1bGVfdmVyc2lvbhgDIAEoCRIUCgxtZW1vcnlfYnl0ZXMYBCABKAMSMQoHdG91Y2hlZBgFIAMoCzIgLnNpcnNpLmh5cGVydmlzb3IudjEuTWVtb3J5UmFuZ2USMQoHZ2xvYmFscxgGIAMoCzIgLnNpcnNpLmh5cGVydmlzb3IudjEuR3Vlc3RHbG9iYWwSEQoJc3VzcGVuZGVkGAcgASgIEjMKBXNhdmVkGAggASgLMh8uc2lyc2kuaHlwZXJ2aXNvci52MS5TYXZlZFN0YXRlSACIAQESEgoKc2F2ZV9lcnJvchgJIAEoCUIICgZfc2F2ZWQiLAoLTWVtb3J5UmFuZ2USDQoFc3RhcnQYASABKAMSDgoGbGVuZ3RoGAIgASgDIjgKC0d1ZXN0R2xvYmFsEgwKBG5hbWUYASABKAkSDAoEdHlwZRgCIAEoCRINCgV2YWx1ZRgDIAEoCSIrCgpTYXZlZFN0YXRlEg4KBnNjaGVtYRgBIAEoBRINCgVzdGF0ZRgCIAEoDCI5ChBGb3JrQWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEhMKC2F0X3NlcXVlbmNlGAIgASgDIiUKEUZvcmtBZ2VudFJlc3BvbnNlEhAKCGFnZW50X2lkGAEgASgJIicKE1JlbGVhc2VBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiFgoUUmVsZWFzZUFnZW50UmVzcG9uc2Ui7AEKCkRlYWRMZXR0ZXISFgoOZGVhZF9sZXR0ZXJfaWQYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSEgoKc2Vzc2lvbl9pZBgDIAEoCRIXCg9zb3VyY2VfYWdlbnRfaWQYBCABKAkSEgoKbWVzc2FnZV9pZBgFIAEoCRIOCgZyZWFzb24YBiABKAkSEwoLZXhwbGFuYXRpb24YByABKAkSEAoIYXR0ZW1wdHMYCCABKAUSKwoHZGVhZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY29udGVudBgKIAEoCSJkChZMaXN0RGVhZExldHRlcnNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSEQoJYmVmb3JlX2lkGAMgASgJEhEKCXBhZ2Vfc2l6ZRgEIAEoBSJQChdMaXN0RGVhZExldHRlcnNSZXNwb25zZRI1CgxkZWFkX2xldHRlcnMYASADKAsyHy5zaXJzaS5oeXBlcnZpc29yLnYxLkRlYWRMZXR0ZXIiLgoUR2V0RGVhZExldHRlclJlcXVlc3QSFgoOZGVhZF9sZXR0ZXJfaWQYASABKAkiTQoVR2V0RGVhZExldHRlclJlc3BvbnNlEjQKC2RlYWRfbGV0dGVyGAEgASgLMh8uc2lyc2kuaHlwZXJ2aXNvci52MS5EZWFkTGV0dGVyIjAKFlJldHJ5RGVhZExldHRlclJlcXVlc3QSFgoOZGVhZF9sZXR0ZXJfaWQYASABKAkiQQoXUmV0cnlEZWFkTGV0dGVyUmVzcG9uc2USDwoHY29udGVudBgBIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAIgASgJIi8KFURyb3BEZWFkTGV0dGVyUmVxdWVzdBIWCg5kZWFkX2xldHRlcl9pZBgBIAEoCSIYChZEcm9wRGVhZExldHRlclJlc3BvbnNlIt8BCgZNb2R1bGUSDAoEbmFtZRgBIAEoCRIvCgVzdGF0ZRgCIAEoDjIgLnNpcnNpLmh5cGVydmlzb3IudjEuTW9kdWxlU3RhdGUSLQoGYWN0aXZlGAMgASgLMh0uc2lyc2kuaHlwZXJ2aXNvci52MS5SZXZpc2lvbhIwCglyZXZpc2lvbnMYBCADKAsyHS5zaXJzaS5oeXBlcnZpc29yLnYxLlJldmlzaW9uEhMKC2xpdmVfYWdlbnRzGAUgASgFEhIKCmxhc3RfZXJyb3IYBiABKAkSDAoEZmlsZRgHIAEoCSLIAgoIUmV2aXNpb24SDgoGZGlnZXN0GAEgASgJEg4KBm1vZHVsZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEjEKBXN0YXRlGAQgASgOMiIuc2lyc2kuaHlwZXJ2aXNvci52MS5SZXZpc2lvblN0YXRlEg4KBnJlYXNvbhgFIAEoCRISCgpzaXplX2J5dGVzGAYgASgDEhsKE3ByZXBhcmVkX3NpemVfYnl0ZXMYByABKAMSMAoMaW5zdGFsbGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtsaXZlX2FnZW50cxgJIAEoBRIVCg1tYW5pZmVzdF9qc29uGAogASgJEhcKD3ByZXBhcmVfdGltZV9tcxgLIAEoARIPCgdpbXBvcnRzGAwgAygJEg8KB2V4cG9ydHMYDSADKAkqggIKCVN3YXBTdGF0ZRIaChZTV0FQX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVU1dBUF9TVEFURV9SRUhFQVJTSU5HEAESFQoRU1dBUF9TVEFURV9DQU5BUlkQAhIVChFTV0FQX1NUQVRFX01PVklORxADEhcKE1NXQVBfU1RBVEVfV0FUQ0hJTkcQBBITCg9TV0FQX1NUQVRFX0tFUFQQBRIYChRTV0FQX1NUQVRFX1JFVkVSVElORxAGEhcKE1NXQVBfU1RBVEVfUkVWRVJURUQQBxIXChNTV0FQX1NUQVRFX1JFSkVDVEVEEAgSFgoSU1dBUF9TVEFURV9EUllfUlVOEAkqdwoLTW9kdWxlU3RhdGUSHAoYTU9EVUxFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTTU9EVUxFX1NUQVRFX0FDVElWRRABEhgKFE1PRFVMRV9TVEFURV9SRVRJUkVEEAISFwoTTU9EVUxFX1NUQVRFX0ZBSUxFRBADKqsBCg1SZXZpc2lvblN0YXRlEh4KGlJFVklTSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVUkVWSVNJT05fU1RBVEVfQUNUSVZFEAESHQoZUkVWSVNJT05fU1RBVEVfU1VQRVJTRURFRBACEhsKF1JFVklTSU9OX1NUQVRFX1JFSkVDVEVEEAMSIwofUkVWSVNJT05fU1RBVEVfUEVORElOR19BUFBST1ZBTBAEMrwNChFIeXBlcnZpc29yU2VydmljZRJgCgtMaXN0TW9kdWxlcxInLnNpcnNpLmh5cGVydmlzb3IudjEuTGlzdE1vZHVsZXNSZXF1ZXN0Giguc2lyc2kuaHlwZXJ2aXNvci52MS5MaXN0TW9kdWxlc1Jlc3BvbnNlEloKCUdldE1vZHVsZRIlLnNpcnNpLmh5cGVydmlzb3IudjEuR2V0TW9kdWxlUmVxdWVzdBomLnNpcnNpLmh5cGVydmlzb3IudjEuR2V0TW9kdWxlUmVzcG9uc2USZgoNSW5zdGFsbE1vZHVsZRIpLnNpcnNpLmh5cGVydmlzb3IudjEuSW5zdGFsbE1vZHVsZVJlcXVlc3QaKi5zaXJzaS5oeXBlcnZpc29yLnYxLkluc3RhbGxNb2R1bGVSZXNwb25zZRJjCgxSZWxvYWRNb2R1bGUSKC5zaXJzaS5oeXBlcnZpc29yLnYxLlJlbG9hZE1vZHVsZVJlcXVlc3QaKS5zaXJzaS5oeXBlcnZpc29yLnYxLlJlbG9hZE1vZHVsZVJlc3BvbnNlEmkKDlJvbGxiYWNrTW9kdWxlEiouc2lyc2kuaHlwZXJ2aXNvci52MS5Sb2xsYmFja01vZHVsZVJlcXVlc3QaKy5zaXJzaS5oeXBlcnZpc29yLnYxLlJvbGxiYWNrTW9kdWxlUmVzcG9uc2USYwoMUmVtb3ZlTW9kdWxlEiguc2lyc2kuaHlwZXJ2aXNvci52MS5SZW1vdmVNb2R1bGVSZXF1ZXN0Gikuc2lyc2kuaHlwZXJ2aXNvci52MS5SZW1vdmVNb2R1bGVSZXNwb25zZRJaCglMaXN0U3dhcHMSJS5zaXJzaS5oeXBlcnZpc29yLnYxLkxpc3RTd2Fwc1JlcXVlc3QaJi5zaXJzaS5oeXBlcnZpc29yLnYxLkxpc3RTd2Fwc1Jlc3BvbnNlEl0KCkF1ZGl0QWdlbnQSJi5zaXJzaS5oeXBlcnZpc29yLnYxLkF1ZGl0QWdlbnRSZXF1ZXN0Gicuc2lyc2kuaHlwZXJ2aXNvci52MS5BdWRpdEFnZW50UmVzcG9uc2USWgoJQXVkaXRIb3N0EiUuc2lyc2kuaHlwZXJ2aXNvci52MS5BdWRpdEhvc3RSZXF1ZXN0GiYuc2lyc2kuaHlwZXJ2aXNvci52MS5BdWRpdEhvc3RSZXNwb25zZRJgCgtMaXN0Q29tbWl0cxInLnNpcnNpLmh5cGVydmlzb3IudjEuTGlzdENvbW1pdHNSZXF1ZXN0Giguc2lyc2kuaHlwZXJ2aXNvci52MS5MaXN0Q29tbWl0c1Jlc3BvbnNlEmMKDEluc3BlY3RTdGF0ZRIoLnNpcnNpLmh5cGVydmlzb3IudjEuSW5zcGVjdFN0YXRlUmVxdWVzdBopLnNpcnNpLmh5cGVydmlzb3IudjEuSW5zcGVjdFN0YXRlUmVzcG9uc2USWgoJRm9ya0FnZW50EiUuc2lyc2kuaHlwZXJ2aXNvci52MS5Gb3JrQWdlbnRSZXF1ZXN0GiYuc2lyc2kuaHlwZXJ2aXNvci52MS5Gb3JrQWdlbnRSZXNwb25zZRJjCgxSZWxlYXNlQWdlbnQSKC5zaXJzaS5oeXBlcnZpc29yLnYxLlJlbGVhc2VBZ2VudFJlcXVlc3QaKS5zaXJzaS5oeXBlcnZpc29yLnYxLlJlbGVhc2VBZ2VudFJlc3BvbnNlEmwKD0xpc3REZWFkTGV0dGVycxIrLnNpcnNpLmh5cGVydmlzb3IudjEuTGlzdERlYWRMZXR0ZXJzUmVxdWVzdBosLnNpcnNpLmh5cGVydmlzb3IudjEuTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2USZgoNR2V0RGVhZExldHRlchIpLnNpcnNpLmh5cGVydmlzb3IudjEuR2V0RGVhZExldHRlclJlcXVlc3QaKi5zaXJzaS5oeXBlcnZpc29yLnYxLkdldERlYWRMZXR0ZXJSZXNwb25zZRJsCg9SZXRyeURlYWRMZXR0ZXISKy5zaXJzaS5oeXBlcnZpc29yLnYxLlJldHJ5RGVhZExldHRlclJlcXVlc3QaLC5zaXJzaS5oeXBlcnZpc29yLnYxLlJldHJ5RGVhZExldHRlclJlc3BvbnNlEmkKDkRyb3BEZWFkTGV0dGVyEiouc2lyc2kuaHlwZXJ2aXNvci52MS5Ecm9wRGVhZExldHRlclJlcXVlc3QaKy5zaXJzaS5oeXBlcnZpc29yLnYxLkRyb3BEZWFkTGV0dGVyUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+
+/**
+ * How a module's live agents are moved to another revision.
+ *
+ * @generated from message sirsi.hypervisor.v1.SwapOptions
+ */
+export type SwapOptions = Message<"sirsi.hypervisor.v1.SwapOptions"> & {
+  /**
+   * Share of the agents that moves first, 1 to 100; 0 for the host's default.
+   *
+   * @generated from field: int32 canary_percent = 1;
+   */
+  canaryPercent: number;
+
+  /**
+   * How long the new revision's faults are watched before it is kept, in
+   * milliseconds; absent for the host's default.
+   *
+   * @generated from field: optional int64 watch_ms = 2;
+   */
+  watchMs?: bigint | undefined;
+
+  /**
+   * Admit, prepare and rehearse, then change nothing.
+   *
+   * @generated from field: bool dry_run = 3;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.SwapOptions.
+ * Use `create(SwapOptionsSchema)` to create a new message.
+ */
+export const SwapOptionsSchema: GenMessage<SwapOptions> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 0);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ListModulesRequest
@@ -25,7 +61,7 @@ export type ListModulesRequest = Message<"sirsi.hypervisor.v1.ListModulesRequest
  * Use `create(ListModulesRequestSchema)` to create a new message.
  */
 export const ListModulesRequestSchema: GenMessage<ListModulesRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 0);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 1);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ListModulesResponse
@@ -42,7 +78,7 @@ export type ListModulesResponse = Message<"sirsi.hypervisor.v1.ListModulesRespon
  * Use `create(ListModulesResponseSchema)` to create a new message.
  */
 export const ListModulesResponseSchema: GenMessage<ListModulesResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 1);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 2);
 
 /**
  * @generated from message sirsi.hypervisor.v1.GetModuleRequest
@@ -59,7 +95,7 @@ export type GetModuleRequest = Message<"sirsi.hypervisor.v1.GetModuleRequest"> &
  * Use `create(GetModuleRequestSchema)` to create a new message.
  */
 export const GetModuleRequestSchema: GenMessage<GetModuleRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 2);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 3);
 
 /**
  * @generated from message sirsi.hypervisor.v1.GetModuleResponse
@@ -76,7 +112,7 @@ export type GetModuleResponse = Message<"sirsi.hypervisor.v1.GetModuleResponse">
  * Use `create(GetModuleResponseSchema)` to create a new message.
  */
 export const GetModuleResponseSchema: GenMessage<GetModuleResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 3);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 4);
 
 /**
  * @generated from message sirsi.hypervisor.v1.InstallModuleRequest
@@ -95,6 +131,11 @@ export type InstallModuleRequest = Message<"sirsi.hypervisor.v1.InstallModuleReq
    * @generated from field: bool validate_only = 2;
    */
   validateOnly: boolean;
+
+  /**
+   * @generated from field: sirsi.hypervisor.v1.SwapOptions swap = 3;
+   */
+  swap?: SwapOptions | undefined;
 };
 
 /**
@@ -102,7 +143,7 @@ export type InstallModuleRequest = Message<"sirsi.hypervisor.v1.InstallModuleReq
  * Use `create(InstallModuleRequestSchema)` to create a new message.
  */
 export const InstallModuleRequestSchema: GenMessage<InstallModuleRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 4);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 5);
 
 /**
  * @generated from message sirsi.hypervisor.v1.InstallModuleResponse
@@ -129,7 +170,7 @@ export type InstallModuleResponse = Message<"sirsi.hypervisor.v1.InstallModuleRe
  * Use `create(InstallModuleResponseSchema)` to create a new message.
  */
 export const InstallModuleResponseSchema: GenMessage<InstallModuleResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 5);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 6);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ReloadModuleRequest
@@ -139,6 +180,11 @@ export type ReloadModuleRequest = Message<"sirsi.hypervisor.v1.ReloadModuleReque
    * @generated from field: string name = 1;
    */
   name: string;
+
+  /**
+   * @generated from field: sirsi.hypervisor.v1.SwapOptions swap = 2;
+   */
+  swap?: SwapOptions | undefined;
 };
 
 /**
@@ -146,7 +192,7 @@ export type ReloadModuleRequest = Message<"sirsi.hypervisor.v1.ReloadModuleReque
  * Use `create(ReloadModuleRequestSchema)` to create a new message.
  */
 export const ReloadModuleRequestSchema: GenMessage<ReloadModuleRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 6);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 7);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ReloadModuleResponse
@@ -168,7 +214,7 @@ export type ReloadModuleResponse = Message<"sirsi.hypervisor.v1.ReloadModuleResp
  * Use `create(ReloadModuleResponseSchema)` to create a new message.
  */
 export const ReloadModuleResponseSchema: GenMessage<ReloadModuleResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 7);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 8);
 
 /**
  * @generated from message sirsi.hypervisor.v1.RollbackModuleRequest
@@ -186,6 +232,11 @@ export type RollbackModuleRequest = Message<"sirsi.hypervisor.v1.RollbackModuleR
    * @generated from field: string digest = 2;
    */
   digest: string;
+
+  /**
+   * @generated from field: sirsi.hypervisor.v1.SwapOptions swap = 3;
+   */
+  swap?: SwapOptions | undefined;
 };
 
 /**
@@ -193,7 +244,7 @@ export type RollbackModuleRequest = Message<"sirsi.hypervisor.v1.RollbackModuleR
  * Use `create(RollbackModuleRequestSchema)` to create a new message.
  */
 export const RollbackModuleRequestSchema: GenMessage<RollbackModuleRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 8);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 9);
 
 /**
  * @generated from message sirsi.hypervisor.v1.RollbackModuleResponse
@@ -215,7 +266,7 @@ export type RollbackModuleResponse = Message<"sirsi.hypervisor.v1.RollbackModule
  * Use `create(RollbackModuleResponseSchema)` to create a new message.
  */
 export const RollbackModuleResponseSchema: GenMessage<RollbackModuleResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 9);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 10);
 
 /**
  * @generated from message sirsi.hypervisor.v1.RemoveModuleRequest
@@ -232,7 +283,7 @@ export type RemoveModuleRequest = Message<"sirsi.hypervisor.v1.RemoveModuleReque
  * Use `create(RemoveModuleRequestSchema)` to create a new message.
  */
 export const RemoveModuleRequestSchema: GenMessage<RemoveModuleRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 10);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 11);
 
 /**
  * @generated from message sirsi.hypervisor.v1.RemoveModuleResponse
@@ -249,7 +300,7 @@ export type RemoveModuleResponse = Message<"sirsi.hypervisor.v1.RemoveModuleResp
  * Use `create(RemoveModuleResponseSchema)` to create a new message.
  */
 export const RemoveModuleResponseSchema: GenMessage<RemoveModuleResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 11);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 12);
 
 /**
  * What became of the live agents when another revision became active.
@@ -282,6 +333,37 @@ export type SwapSummary = Message<"sirsi.hypervisor.v1.SwapSummary"> & {
    * @generated from field: string failure_reason = 4;
    */
   failureReason: string;
+
+  /**
+   * Moved back, because the new revision was not kept.
+   *
+   * @generated from field: int32 reverted = 5;
+   */
+  reverted: number;
+
+  /**
+   * @generated from field: string swap_id = 6;
+   */
+  swapId: string;
+
+  /**
+   * @generated from field: sirsi.hypervisor.v1.SwapState state = 7;
+   */
+  state: SwapState;
+
+  /**
+   * Why it was rejected or reverted; empty otherwise.
+   *
+   * @generated from field: string reason = 8;
+   */
+  reason: string;
+
+  /**
+   * What the rehearsal found, in sentences.
+   *
+   * @generated from field: repeated string rehearsal = 9;
+   */
+  rehearsal: string[];
 };
 
 /**
@@ -289,7 +371,891 @@ export type SwapSummary = Message<"sirsi.hypervisor.v1.SwapSummary"> & {
  * Use `create(SwapSummarySchema)` to create a new message.
  */
 export const SwapSummarySchema: GenMessage<SwapSummary> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 12);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 13);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.Swap
+ */
+export type Swap = Message<"sirsi.hypervisor.v1.Swap"> & {
+  /**
+   * @generated from field: string swap_id = 1;
+   */
+  swapId: string;
+
+  /**
+   * @generated from field: string module = 2;
+   */
+  module: string;
+
+  /**
+   * @generated from field: string from_digest = 3;
+   */
+  fromDigest: string;
+
+  /**
+   * @generated from field: string to_digest = 4;
+   */
+  toDigest: string;
+
+  /**
+   * @generated from field: sirsi.hypervisor.v1.SwapState state = 5;
+   */
+  state: SwapState;
+
+  /**
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp started_at = 7;
+   */
+  startedAt?: Timestamp | undefined;
+
+  /**
+   * Absent while it goes on.
+   *
+   * @generated from field: google.protobuf.Timestamp ended_at = 8;
+   */
+  endedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: int32 canary_percent = 9;
+   */
+  canaryPercent: number;
+
+  /**
+   * @generated from field: int64 watch_ms = 10;
+   */
+  watchMs: bigint;
+
+  /**
+   * @generated from field: int32 moved = 11;
+   */
+  moved: number;
+
+  /**
+   * @generated from field: int32 kept = 12;
+   */
+  kept: number;
+
+  /**
+   * @generated from field: int32 failed = 13;
+   */
+  failed: number;
+
+  /**
+   * @generated from field: int32 reverted = 14;
+   */
+  reverted: number;
+
+  /**
+   * Milliseconds that an agent took no messages.
+   *
+   * @generated from field: double pause_p50_ms = 15;
+   */
+  pauseP50Ms: number;
+
+  /**
+   * @generated from field: double pause_p99_ms = 16;
+   */
+  pauseP99Ms: number;
+
+  /**
+   * @generated from field: double pause_max_ms = 17;
+   */
+  pauseMaxMs: number;
+
+  /**
+   * @generated from field: repeated string rehearsal = 18;
+   */
+  rehearsal: string[];
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.Swap.
+ * Use `create(SwapSchema)` to create a new message.
+ */
+export const SwapSchema: GenMessage<Swap> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 14);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.ListSwapsRequest
+ */
+export type ListSwapsRequest = Message<"sirsi.hypervisor.v1.ListSwapsRequest"> & {
+  /**
+   * Empty for every module.
+   *
+   * @generated from field: string module = 1;
+   */
+  module: string;
+
+  /**
+   * At most this many; 0 for 50.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.ListSwapsRequest.
+ * Use `create(ListSwapsRequestSchema)` to create a new message.
+ */
+export const ListSwapsRequestSchema: GenMessage<ListSwapsRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 15);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.ListSwapsResponse
+ */
+export type ListSwapsResponse = Message<"sirsi.hypervisor.v1.ListSwapsResponse"> & {
+  /**
+   * @generated from field: repeated sirsi.hypervisor.v1.Swap swaps = 1;
+   */
+  swaps: Swap[];
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.ListSwapsResponse.
+ * Use `create(ListSwapsResponseSchema)` to create a new message.
+ */
+export const ListSwapsResponseSchema: GenMessage<ListSwapsResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 16);
+
+/**
+ * An agent's or a host's books, read from the store alone: they balance when
+ * received = done + pending + dead_lettered and there are no findings.
+ *
+ * @generated from message sirsi.hypervisor.v1.Audit
+ */
+export type Audit = Message<"sirsi.hypervisor.v1.Audit"> & {
+  /**
+   * @generated from field: int64 agents = 1;
+   */
+  agents: bigint;
+
+  /**
+   * Messages that a commit holds.
+   *
+   * @generated from field: int64 received = 2;
+   */
+  received: bigint;
+
+  /**
+   * @generated from field: int64 done = 3;
+   */
+  done: bigint;
+
+  /**
+   * In a wait.
+   *
+   * @generated from field: int64 pending = 4;
+   */
+  pending: bigint;
+
+  /**
+   * @generated from field: int64 dead_lettered = 5;
+   */
+  deadLettered: bigint;
+
+  /**
+   * Committed by their senders and not yet taken by their receivers.
+   *
+   * @generated from field: int64 outbox = 6;
+   */
+  outbox: bigint;
+
+  /**
+   * @generated from field: int64 timers = 7;
+   */
+  timers: bigint;
+
+  /**
+   * @generated from field: repeated sirsi.hypervisor.v1.AuditFinding findings = 8;
+   */
+  findings: AuditFinding[];
+
+  /**
+   * @generated from field: bool balanced = 9;
+   */
+  balanced: boolean;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.Audit.
+ * Use `create(AuditSchema)` to create a new message.
+ */
+export const AuditSchema: GenMessage<Audit> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 17);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.AuditFinding
+ */
+export type AuditFinding = Message<"sirsi.hypervisor.v1.AuditFinding"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * What was checked: account, doubled, sequence, chain, outbox, wait.
+   *
+   * @generated from field: string check = 2;
+   */
+  check: string;
+
+  /**
+   * @generated from field: string explanation = 3;
+   */
+  explanation: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.AuditFinding.
+ * Use `create(AuditFindingSchema)` to create a new message.
+ */
+export const AuditFindingSchema: GenMessage<AuditFinding> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 18);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.AuditAgentRequest
+ */
+export type AuditAgentRequest = Message<"sirsi.hypervisor.v1.AuditAgentRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.AuditAgentRequest.
+ * Use `create(AuditAgentRequestSchema)` to create a new message.
+ */
+export const AuditAgentRequestSchema: GenMessage<AuditAgentRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 19);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.AuditAgentResponse
+ */
+export type AuditAgentResponse = Message<"sirsi.hypervisor.v1.AuditAgentResponse"> & {
+  /**
+   * @generated from field: sirsi.hypervisor.v1.Audit audit = 1;
+   */
+  audit?: Audit | undefined;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.AuditAgentResponse.
+ * Use `create(AuditAgentResponseSchema)` to create a new message.
+ */
+export const AuditAgentResponseSchema: GenMessage<AuditAgentResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 20);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.AuditHostRequest
+ */
+export type AuditHostRequest = Message<"sirsi.hypervisor.v1.AuditHostRequest"> & {
+  /**
+   * At most this many findings are listed; 0 for 100.
+   *
+   * @generated from field: int32 max_findings = 1;
+   */
+  maxFindings: number;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.AuditHostRequest.
+ * Use `create(AuditHostRequestSchema)` to create a new message.
+ */
+export const AuditHostRequestSchema: GenMessage<AuditHostRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 21);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.AuditHostResponse
+ */
+export type AuditHostResponse = Message<"sirsi.hypervisor.v1.AuditHostResponse"> & {
+  /**
+   * @generated from field: sirsi.hypervisor.v1.Audit audit = 1;
+   */
+  audit?: Audit | undefined;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.AuditHostResponse.
+ * Use `create(AuditHostResponseSchema)` to create a new message.
+ */
+export const AuditHostResponseSchema: GenMessage<AuditHostResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 22);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.Commit
+ */
+export type Commit = Message<"sirsi.hypervisor.v1.Commit"> & {
+  /**
+   * @generated from field: int64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * init, message, wait, event, timer, swap, fork and their like.
+   *
+   * @generated from field: string cause = 2;
+   */
+  cause: string;
+
+  /**
+   * The message, event or timer behind it.
+   *
+   * @generated from field: string cause_id = 3;
+   */
+  causeId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp committed_at = 4;
+   */
+  committedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string digest = 5;
+   */
+  digest: string;
+
+  /**
+   * base, difference or wait.
+   *
+   * @generated from field: string state_kind = 6;
+   */
+  stateKind: string;
+
+  /**
+   * @generated from field: int64 state_bytes = 7;
+   */
+  stateBytes: bigint;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.Commit.
+ * Use `create(CommitSchema)` to create a new message.
+ */
+export const CommitSchema: GenMessage<Commit> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 23);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.ListCommitsRequest
+ */
+export type ListCommitsRequest = Message<"sirsi.hypervisor.v1.ListCommitsRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * Only commits below this one; 0 for the newest.
+   *
+   * @generated from field: int64 before_sequence = 2;
+   */
+  beforeSequence: bigint;
+
+  /**
+   * At most this many; 0 for 50.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.ListCommitsRequest.
+ * Use `create(ListCommitsRequestSchema)` to create a new message.
+ */
+export const ListCommitsRequestSchema: GenMessage<ListCommitsRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 24);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.ListCommitsResponse
+ */
+export type ListCommitsResponse = Message<"sirsi.hypervisor.v1.ListCommitsResponse"> & {
+  /**
+   * @generated from field: repeated sirsi.hypervisor.v1.Commit commits = 1;
+   */
+  commits: Commit[];
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.ListCommitsResponse.
+ * Use `create(ListCommitsResponseSchema)` to create a new message.
+ */
+export const ListCommitsResponseSchema: GenMessage<ListCommitsResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 25);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.InspectStateRequest
+ */
+export type InspectStateRequest = Message<"sirsi.hypervisor.v1.InspectStateRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * 0 for the newest.
+   *
+   * @generated from field: int64 at_sequence = 2;
+   */
+  atSequence: bigint;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.InspectStateRequest.
+ * Use `create(InspectStateRequestSchema)` to create a new message.
+ */
+export const InspectStateRequestSchema: GenMessage<InspectStateRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 26);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.InspectStateResponse
+ */
+export type InspectStateResponse = Message<"sirsi.hypervisor.v1.InspectStateResponse"> & {
+  /**
+   * @generated from field: int64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * @generated from field: string digest = 2;
+   */
+  digest: string;
+
+  /**
+   * @generated from field: string module_version = 3;
+   */
+  moduleVersion: string;
+
+  /**
+   * @generated from field: int64 memory_bytes = 4;
+   */
+  memoryBytes: bigint;
+
+  /**
+   * Where memory differs from the image that every agent of the revision begins with.
+   *
+   * @generated from field: repeated sirsi.hypervisor.v1.MemoryRange touched = 5;
+   */
+  touched: MemoryRange[];
+
+  /**
+   * @generated from field: repeated sirsi.hypervisor.v1.GuestGlobal globals = 6;
+   */
+  globals: GuestGlobal[];
+
+  /**
+   * The agent was in the middle of a wait.
+   *
+   * @generated from field: bool suspended = 7;
+   */
+  suspended: boolean;
+
+  /**
+   * What save() of that state gave; absent when it was suspended.
+   *
+   * @generated from field: optional sirsi.hypervisor.v1.SavedState saved = 8;
+   */
+  saved?: SavedState | undefined;
+
+  /**
+   * Why save() gave nothing; empty when it did.
+   *
+   * @generated from field: string save_error = 9;
+   */
+  saveError: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.InspectStateResponse.
+ * Use `create(InspectStateResponseSchema)` to create a new message.
+ */
+export const InspectStateResponseSchema: GenMessage<InspectStateResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 27);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.MemoryRange
+ */
+export type MemoryRange = Message<"sirsi.hypervisor.v1.MemoryRange"> & {
+  /**
+   * @generated from field: int64 start = 1;
+   */
+  start: bigint;
+
+  /**
+   * @generated from field: int64 length = 2;
+   */
+  length: bigint;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.MemoryRange.
+ * Use `create(MemoryRangeSchema)` to create a new message.
+ */
+export const MemoryRangeSchema: GenMessage<MemoryRange> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 28);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.GuestGlobal
+ */
+export type GuestGlobal = Message<"sirsi.hypervisor.v1.GuestGlobal"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * i32, i64, f32 or f64.
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+
+  /**
+   * In decimal.
+   *
+   * @generated from field: string value = 3;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.GuestGlobal.
+ * Use `create(GuestGlobalSchema)` to create a new message.
+ */
+export const GuestGlobalSchema: GenMessage<GuestGlobal> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 29);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.SavedState
+ */
+export type SavedState = Message<"sirsi.hypervisor.v1.SavedState"> & {
+  /**
+   * The number of the state's own layout.
+   *
+   * @generated from field: int32 schema = 1;
+   */
+  schema: number;
+
+  /**
+   * @generated from field: bytes state = 2;
+   */
+  state: Uint8Array;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.SavedState.
+ * Use `create(SavedStateSchema)` to create a new message.
+ */
+export const SavedStateSchema: GenMessage<SavedState> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 30);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.ForkAgentRequest
+ */
+export type ForkAgentRequest = Message<"sirsi.hypervisor.v1.ForkAgentRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * 0 for the newest.
+   *
+   * @generated from field: int64 at_sequence = 2;
+   */
+  atSequence: bigint;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.ForkAgentRequest.
+ * Use `create(ForkAgentRequestSchema)` to create a new message.
+ */
+export const ForkAgentRequestSchema: GenMessage<ForkAgentRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 31);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.ForkAgentResponse
+ */
+export type ForkAgentResponse = Message<"sirsi.hypervisor.v1.ForkAgentResponse"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.ForkAgentResponse.
+ * Use `create(ForkAgentResponseSchema)` to create a new message.
+ */
+export const ForkAgentResponseSchema: GenMessage<ForkAgentResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 32);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.ReleaseAgentRequest
+ */
+export type ReleaseAgentRequest = Message<"sirsi.hypervisor.v1.ReleaseAgentRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.ReleaseAgentRequest.
+ * Use `create(ReleaseAgentRequestSchema)` to create a new message.
+ */
+export const ReleaseAgentRequestSchema: GenMessage<ReleaseAgentRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 33);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.ReleaseAgentResponse
+ */
+export type ReleaseAgentResponse = Message<"sirsi.hypervisor.v1.ReleaseAgentResponse"> & {
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.ReleaseAgentResponse.
+ * Use `create(ReleaseAgentResponseSchema)` to create a new message.
+ */
+export const ReleaseAgentResponseSchema: GenMessage<ReleaseAgentResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 34);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.DeadLetter
+ */
+export type DeadLetter = Message<"sirsi.hypervisor.v1.DeadLetter"> & {
+  /**
+   * @generated from field: string dead_letter_id = 1;
+   */
+  deadLetterId: string;
+
+  /**
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * @generated from field: string session_id = 3;
+   */
+  sessionId: string;
+
+  /**
+   * Empty when a client sent it.
+   *
+   * @generated from field: string source_agent_id = 4;
+   */
+  sourceAgentId: string;
+
+  /**
+   * @generated from field: string message_id = 5;
+   */
+  messageId: string;
+
+  /**
+   * The error's code, as in docs/errors.md.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: string explanation = 7;
+   */
+  explanation: string;
+
+  /**
+   * @generated from field: int32 attempts = 8;
+   */
+  attempts: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp dead_at = 9;
+   */
+  deadAt?: Timestamp | undefined;
+
+  /**
+   * The message's content; its beginning in a list.
+   *
+   * @generated from field: string content = 10;
+   */
+  content: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.DeadLetter.
+ * Use `create(DeadLetterSchema)` to create a new message.
+ */
+export const DeadLetterSchema: GenMessage<DeadLetter> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 35);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.ListDeadLettersRequest
+ */
+export type ListDeadLettersRequest = Message<"sirsi.hypervisor.v1.ListDeadLettersRequest"> & {
+  /**
+   * Empty for every session.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * Empty for every agent.
+   *
+   * @generated from field: string agent_id = 2;
+   */
+  agentId: string;
+
+  /**
+   * Only letters before this one; empty for the newest.
+   *
+   * @generated from field: string before_id = 3;
+   */
+  beforeId: string;
+
+  /**
+   * At most this many; 0 for 50.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.ListDeadLettersRequest.
+ * Use `create(ListDeadLettersRequestSchema)` to create a new message.
+ */
+export const ListDeadLettersRequestSchema: GenMessage<ListDeadLettersRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 36);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.ListDeadLettersResponse
+ */
+export type ListDeadLettersResponse = Message<"sirsi.hypervisor.v1.ListDeadLettersResponse"> & {
+  /**
+   * @generated from field: repeated sirsi.hypervisor.v1.DeadLetter dead_letters = 1;
+   */
+  deadLetters: DeadLetter[];
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.ListDeadLettersResponse.
+ * Use `create(ListDeadLettersResponseSchema)` to create a new message.
+ */
+export const ListDeadLettersResponseSchema: GenMessage<ListDeadLettersResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 37);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.GetDeadLetterRequest
+ */
+export type GetDeadLetterRequest = Message<"sirsi.hypervisor.v1.GetDeadLetterRequest"> & {
+  /**
+   * @generated from field: string dead_letter_id = 1;
+   */
+  deadLetterId: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.GetDeadLetterRequest.
+ * Use `create(GetDeadLetterRequestSchema)` to create a new message.
+ */
+export const GetDeadLetterRequestSchema: GenMessage<GetDeadLetterRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 38);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.GetDeadLetterResponse
+ */
+export type GetDeadLetterResponse = Message<"sirsi.hypervisor.v1.GetDeadLetterResponse"> & {
+  /**
+   * @generated from field: sirsi.hypervisor.v1.DeadLetter dead_letter = 1;
+   */
+  deadLetter?: DeadLetter | undefined;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.GetDeadLetterResponse.
+ * Use `create(GetDeadLetterResponseSchema)` to create a new message.
+ */
+export const GetDeadLetterResponseSchema: GenMessage<GetDeadLetterResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 39);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.RetryDeadLetterRequest
+ */
+export type RetryDeadLetterRequest = Message<"sirsi.hypervisor.v1.RetryDeadLetterRequest"> & {
+  /**
+   * @generated from field: string dead_letter_id = 1;
+   */
+  deadLetterId: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.RetryDeadLetterRequest.
+ * Use `create(RetryDeadLetterRequestSchema)` to create a new message.
+ */
+export const RetryDeadLetterRequestSchema: GenMessage<RetryDeadLetterRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 40);
+
+/**
+ * The agent took the message this time.
+ *
+ * @generated from message sirsi.hypervisor.v1.RetryDeadLetterResponse
+ */
+export type RetryDeadLetterResponse = Message<"sirsi.hypervisor.v1.RetryDeadLetterResponse"> & {
+  /**
+   * The agent's reply; empty when it answered with an error of its own.
+   *
+   * @generated from field: string content = 1;
+   */
+  content: string;
+
+  /**
+   * @generated from field: string error_message = 2;
+   */
+  errorMessage: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.RetryDeadLetterResponse.
+ * Use `create(RetryDeadLetterResponseSchema)` to create a new message.
+ */
+export const RetryDeadLetterResponseSchema: GenMessage<RetryDeadLetterResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 41);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.DropDeadLetterRequest
+ */
+export type DropDeadLetterRequest = Message<"sirsi.hypervisor.v1.DropDeadLetterRequest"> & {
+  /**
+   * @generated from field: string dead_letter_id = 1;
+   */
+  deadLetterId: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.DropDeadLetterRequest.
+ * Use `create(DropDeadLetterRequestSchema)` to create a new message.
+ */
+export const DropDeadLetterRequestSchema: GenMessage<DropDeadLetterRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 42);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.DropDeadLetterResponse
+ */
+export type DropDeadLetterResponse = Message<"sirsi.hypervisor.v1.DropDeadLetterResponse"> & {
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.DropDeadLetterResponse.
+ * Use `create(DropDeadLetterResponseSchema)` to create a new message.
+ */
+export const DropDeadLetterResponseSchema: GenMessage<DropDeadLetterResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 43);
 
 /**
  * @generated from message sirsi.hypervisor.v1.Module
@@ -344,7 +1310,7 @@ export type Module = Message<"sirsi.hypervisor.v1.Module"> & {
  * Use `create(ModuleSchema)` to create a new message.
  */
 export const ModuleSchema: GenMessage<Module> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 13);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 44);
 
 /**
  * @generated from message sirsi.hypervisor.v1.Revision
@@ -427,7 +1393,81 @@ export type Revision = Message<"sirsi.hypervisor.v1.Revision"> & {
  * Use `create(RevisionSchema)` to create a new message.
  */
 export const RevisionSchema: GenMessage<Revision> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 14);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 45);
+
+/**
+ * @generated from enum sirsi.hypervisor.v1.SwapState
+ */
+export const SwapState = {
+  /**
+   * @generated from enum value: SWAP_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Copies of a few agents try the new revision; nothing has changed.
+   *
+   * @generated from enum value: SWAP_STATE_REHEARSING = 1;
+   */
+  REHEARSING: 1,
+
+  /**
+   * A share of the agents has moved and is watched.
+   *
+   * @generated from enum value: SWAP_STATE_CANARY = 2;
+   */
+  CANARY: 2,
+
+  /**
+   * @generated from enum value: SWAP_STATE_MOVING = 3;
+   */
+  MOVING: 3,
+
+  /**
+   * All have moved that could; the old revision is kept at hand.
+   *
+   * @generated from enum value: SWAP_STATE_WATCHING = 4;
+   */
+  WATCHING: 4,
+
+  /**
+   * @generated from enum value: SWAP_STATE_KEPT = 5;
+   */
+  KEPT: 5,
+
+  /**
+   * @generated from enum value: SWAP_STATE_REVERTING = 6;
+   */
+  REVERTING: 6,
+
+  /**
+   * @generated from enum value: SWAP_STATE_REVERTED = 7;
+   */
+  REVERTED: 7,
+
+  /**
+   * The rehearsal or the canaries failed before the others moved.
+   *
+   * @generated from enum value: SWAP_STATE_REJECTED = 8;
+   */
+  REJECTED: 8,
+
+  /**
+   * @generated from enum value: SWAP_STATE_DRY_RUN = 9;
+   */
+  DRY_RUN: 9,
+} as const;
+
+/**
+ * @generated from enum sirsi.hypervisor.v1.SwapState
+ */
+export type SwapState = (typeof SwapState)[keyof typeof SwapState] | UnknownEnum;
+
+/**
+ * Describes the enum sirsi.hypervisor.v1.SwapState.
+ */
+export const SwapStateSchema: GenEnum<SwapState> = /*@__PURE__*/
+  enumDesc(file_sirsi_hypervisor_v1_hypervisor_service, 0);
 
 /**
  * @generated from enum sirsi.hypervisor.v1.ModuleState
@@ -469,7 +1509,7 @@ export type ModuleState = (typeof ModuleState)[keyof typeof ModuleState] | Unkno
  * Describes the enum sirsi.hypervisor.v1.ModuleState.
  */
 export const ModuleStateSchema: GenEnum<ModuleState> = /*@__PURE__*/
-  enumDesc(file_sirsi_hypervisor_v1_hypervisor_service, 0);
+  enumDesc(file_sirsi_hypervisor_v1_hypervisor_service, 1);
 
 /**
  * @generated from enum sirsi.hypervisor.v1.RevisionState
@@ -512,7 +1552,7 @@ export type RevisionState = (typeof RevisionState)[keyof typeof RevisionState] |
  * Describes the enum sirsi.hypervisor.v1.RevisionState.
  */
 export const RevisionStateSchema: GenEnum<RevisionState> = /*@__PURE__*/
-  enumDesc(file_sirsi_hypervisor_v1_hypervisor_service, 1);
+  enumDesc(file_sirsi_hypervisor_v1_hypervisor_service, 2);
 
 /**
  * The operator's service: modules and their revisions.
@@ -580,6 +1620,112 @@ export const HypervisorService: GenService<{
     methodKind: "unary";
     input: typeof RemoveModuleRequestSchema;
     output: typeof RemoveModuleResponseSchema;
+  },
+  /**
+   * Lists hot swaps, newest first.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.ListSwaps
+   */
+  listSwaps: {
+    methodKind: "unary";
+    input: typeof ListSwapsRequestSchema;
+    output: typeof ListSwapsResponseSchema;
+  },
+  /**
+   * Proves one agent's books from the store.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.AuditAgent
+   */
+  auditAgent: {
+    methodKind: "unary";
+    input: typeof AuditAgentRequestSchema;
+    output: typeof AuditAgentResponseSchema;
+  },
+  /**
+   * Proves the books of every agent of this host.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.AuditHost
+   */
+  auditHost: {
+    methodKind: "unary";
+    input: typeof AuditHostRequestSchema;
+    output: typeof AuditHostResponseSchema;
+  },
+  /**
+   * Lists an agent's commits, newest first.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.ListCommits
+   */
+  listCommits: {
+    methodKind: "unary";
+    input: typeof ListCommitsRequestSchema;
+    output: typeof ListCommitsResponseSchema;
+  },
+  /**
+   * Rebuilds an agent's state as one of its commits left it.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.InspectState
+   */
+  inspectState: {
+    methodKind: "unary";
+    input: typeof InspectStateRequestSchema;
+    output: typeof InspectStateResponseSchema;
+  },
+  /**
+   * Starts a new agent from a state of another.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.ForkAgent
+   */
+  forkAgent: {
+    methodKind: "unary";
+    input: typeof ForkAgentRequestSchema;
+    output: typeof ForkAgentResponseSchema;
+  },
+  /**
+   * Lets a quarantined agent work again, its mailbox as it was kept.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.ReleaseAgent
+   */
+  releaseAgent: {
+    methodKind: "unary";
+    input: typeof ReleaseAgentRequestSchema;
+    output: typeof ReleaseAgentResponseSchema;
+  },
+  /**
+   * Lists messages that were given up, newest first.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.ListDeadLetters
+   */
+  listDeadLetters: {
+    methodKind: "unary";
+    input: typeof ListDeadLettersRequestSchema;
+    output: typeof ListDeadLettersResponseSchema;
+  },
+  /**
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.GetDeadLetter
+   */
+  getDeadLetter: {
+    methodKind: "unary";
+    input: typeof GetDeadLetterRequestSchema;
+    output: typeof GetDeadLetterResponseSchema;
+  },
+  /**
+   * Sends a dead letter to its agent again, under its own message id.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.RetryDeadLetter
+   */
+  retryDeadLetter: {
+    methodKind: "unary";
+    input: typeof RetryDeadLetterRequestSchema;
+    output: typeof RetryDeadLetterResponseSchema;
+  },
+  /**
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.DropDeadLetter
+   */
+  dropDeadLetter: {
+    methodKind: "unary";
+    input: typeof DropDeadLetterRequestSchema;
+    output: typeof DropDeadLetterResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_sirsi_hypervisor_v1_hypervisor_service, 0);
