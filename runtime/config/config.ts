@@ -53,6 +53,22 @@ export interface Config {
       readonly windowSeconds: number;
       readonly backoff: BackoffConfig;
     };
+    readonly maxResident: number;
+    readonly maxResidentBytes: number;
+    /** 0: never. */
+    readonly healthIntervalSeconds: number;
+  };
+  readonly durability: {
+    readonly baseEvery: number;
+    readonly historyCommits: number;
+    readonly intervalMs: number;
+    readonly messageIdsKeptSeconds: number;
+  };
+  readonly swap: {
+    /** 1 to 100. */
+    readonly canaryPercent: number;
+    readonly watchMs: number;
+    readonly rehearseAgents: number;
   };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   /** What a guest gets whose manifest states nothing. */
@@ -109,7 +125,17 @@ export function buildConfig(settings: readonly ResolvedSetting[], file: string |
         windowSeconds: number("agents.restart.window_seconds"),
         backoff: { firstMs: number("agents.restart.backoff_first_ms"), maxMs: number("agents.restart.backoff_max_ms"), factor: 2 },
       },
+      maxResident: number("agents.max_resident"),
+      maxResidentBytes: number("agents.max_resident_bytes"),
+      healthIntervalSeconds: number("agents.health_interval_seconds"),
     },
+    durability: {
+      baseEvery: number("durability.base_every"),
+      historyCommits: number("durability.history_commits"),
+      intervalMs: number("durability.interval_ms"),
+      messageIdsKeptSeconds: number("durability.message_ids_kept_seconds"),
+    },
+    swap: { canaryPercent: number("swap.canary_percent"), watchMs: number("swap.watch_ms"), rehearseAgents: number("swap.rehearse_agents") },
     log: { level: get("log.level") as LogLevel, format: get("log.format") as LogFormat },
     guestLimits: guestLimits(guestLimitKey),
     guestPolicy: guestLimits(guestPolicyKey),

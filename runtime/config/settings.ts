@@ -7,7 +7,7 @@ import type { GuestLimitName, HostLimitName, LimitRow } from "../core/limits.ts"
 import type { DefaultContext, Setting, SettingKind, SettingValue } from "./setting.ts";
 
 /** Capabilities that grants may name; the module layer's list is held to it by a test. */
-export const GRANTABLE = ["ask", "sleep"] as const;
+export const GRANTABLE = ["ask", "sleep", "timers", "documents"] as const;
 export type Grant = (typeof GRANTABLE)[number];
 
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "silent"] as const;
@@ -97,6 +97,8 @@ const guestPolicy = GUEST_LIMIT_NAMES.map((name) => {
   return setting(guestPolicyKey(name), kindOf(row), row.max, `The most that a manifest may ask for as ${snakeCase(name)}.`);
 });
 
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
 const DAY = 86_400;
 const YEAR = 365 * DAY;
 const SUBJECT = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
@@ -124,7 +126,7 @@ export const SETTINGS: readonly Setting[] = [
   hostLimit("admitTimeoutMs"),
   setting("modules.watch", { type: "boolean" }, true, "Picks up new, replaced and removed files while the host runs."),
   setting("modules.keep_revisions", integer(1, 1_000, ""), 10, "Revisions of a module that are kept to go back to."),
-  setting("modules.default_grants", { type: "list", choices: GRANTABLE }, ["ask", "sleep"], "Capabilities of a module that has no line of its own under modules.grants."),
+  setting("modules.default_grants", { type: "list", choices: GRANTABLE }, ["ask", "sleep", "timers", "documents"], "Capabilities of a module that has no line of its own under modules.grants."),
   setting("modules.grants", { type: "table", choices: GRANTABLE }, {}, "Capabilities of one module, by its name, in place of default_grants."),
 
   setting("shards.count", integer(1, 256, ""), ({ cores }) => Math.max(1, cores - 1), "Threads that run agents.", {
@@ -145,6 +147,19 @@ export const SETTINGS: readonly Setting[] = [
   setting("agents.restart.window_seconds", integer(1, DAY, "seconds"), 60, "The window in which failures are counted."),
   setting("agents.restart.backoff_first_ms", integer(0, 60_000, "ms"), 100, "Wait before the first restart; each further one waits twice as long."),
   setting("agents.restart.backoff_max_ms", integer(0, 3_600_000, "ms"), 30_000, "The longest wait before a restart."),
+
+  setting("agents.max_resident", integer(1, 15_000, ""), 8_000, "Durable agents that are in memory at once; those used least recently leave it and come back when addressed."),
+  setting("agents.max_resident_bytes", integer(MIB, 1024 * GIB, "bytes"), 2 * GIB, "Bytes of guest memory that resident agents may have together before the least recently used leave memory."),
+  setting("agents.health_interval_seconds", integer(0, DAY, "seconds"), 60, "How often each resident agent is asked for its health; 0 never asks."),
+
+  setting("durability.base_every", integer(1, 1_000, ""), 32, "Commits of an agent from one whole state to the next; between them only differences are written. It bounds what a recovery reads."),
+  setting("durability.history_commits", integer(0, 100_000, ""), 64, "Commits of an agent whose states are kept to look back at."),
+  setting("durability.interval_ms", integer(1, 3_600_000, "ms"), 1_000, "How long a module of durability \"interval\" may keep a step's state to itself."),
+  setting("durability.message_ids_kept_seconds", integer(0, YEAR, "seconds"), DAY, "How long a message id is known after its exchange has gone, so that a late repeat has no second effect."),
+
+  setting("swap.canary_percent", integer(1, 100, "percent"), 10, "Share of a module's agents that moves first to a new revision."),
+  setting("swap.watch_ms", integer(0, 3_600_000, "ms"), 10_000, "How long the faults of a new revision are watched before it is kept."),
+  setting("swap.rehearse_agents", integer(0, 100, ""), 3, "Agents whose copies try a new revision before anything moves."),
 
   ...guestDefaults,
   hostLimit("mapMaxEntries"),

@@ -55,6 +55,8 @@ export const MANIFEST_SCHEMA = {
     durability: { type: "string", enum: ["wait", "message", "interval", "none"], default: "wait", description: "How much of its agents' work is on disk when." },
     stateSchema: { type: "integer", minimum: 0, maximum: 2_147_483_647, default: 1, description: "Number of the layout that save() writes." },
     onSwap: { type: "string", enum: ["migrate", "keep", "reset"], default: "migrate", description: "What becomes of an agent's state when another revision becomes active." },
+    restart: { type: "string", enum: ["permanent", "transient", "temporary"], default: "permanent", description: "What becomes of an agent whose instance ended by a fault: permanent restores it from its last commit, transient does so unless the guest aborted by itself, temporary ends it." },
+    supervision: { type: "string", enum: ["one_for_one", "rest_for_one"], default: "one_for_one", description: "Which children of its agents are restarted when one of them fails: that one, or also those spawned after it." },
     offers: { type: "array", maxItems: 256, default: [], description: "What the agent can do for its callers.", items: offer },
     requests: {
       type: "array",

@@ -12,6 +12,18 @@ export type SwapPolicy =
   /** The agent starts afresh on the new revision. */
   | "reset";
 
+/** What becomes of an agent whose instance ended by a fault. */
+export type RestartMode =
+  /** Restored from its last commit. */
+  | "permanent"
+  /** The same, but an error that the guest chose itself (an abort) ends it. */
+  | "transient"
+  /** It ends. */
+  | "temporary";
+
+/** Which of an agent's children (parent_agent_id) are restarted when one of them is. */
+export type SupervisionStrategy = "one_for_one" | "rest_for_one";
+
 export interface CapabilityParameter {
   readonly name: string;
   readonly type: string;
@@ -28,7 +40,7 @@ export interface OfferedCapability {
 }
 
 /** Host capabilities a guest may ask for; each needs a grant. */
-export const HOST_CAPABILITIES = ["ask", "sleep"] as const;
+export const HOST_CAPABILITIES = ["ask", "sleep", "timers", "documents"] as const;
 export type HostCapability = (typeof HOST_CAPABILITIES)[number];
 
 /** The `sirsi.manifest` custom section, complete: defaults filled in. */
@@ -41,6 +53,9 @@ export interface Manifest {
   readonly durability: Durability;
   readonly stateSchema: number;
   readonly onSwap: SwapPolicy;
+  readonly restart: RestartMode;
+  /** For the children of its agents. */
+  readonly supervision: SupervisionStrategy;
   readonly offers: readonly OfferedCapability[];
   readonly requests: readonly string[];
   readonly defaultConfig: Readonly<Record<string, string>>;

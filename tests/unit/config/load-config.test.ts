@@ -44,7 +44,7 @@ describe("the defaults", () => {
       http: { listen: { host: "127.0.0.1", port: 8080 } },
       bus: { servers: [], topicPrefix: "sirsi.agents" },
       store: { dataDir: join(dir, ".sirsi") },
-      modules: { directory: join(dir, "modules"), watch: true, defaultGrants: ["ask", "sleep"], grants: {} },
+      modules: { directory: join(dir, "modules"), watch: true, defaultGrants: ["ask", "sleep", "timers", "documents"], grants: {} },
       shards: { count: 3 },
       log: { level: "info", format: "json" },
       guestLimits: DEFAULT_GUEST_LIMITS,

@@ -21,7 +21,7 @@ describe("a manifest", () => {
   it("gets its defaults filled in", () => {
     expect(manifest(LEAST)).toEqual({
       name: "sample", version: "1.0.0", abi: 1, displayName: "sample", description: "", durability: "wait", stateSchema: 1, onSwap: "migrate",
-      offers: [], requests: [], defaultConfig: {}, topics: [], limits: {},
+      restart: "permanent", supervision: "one_for_one", offers: [], requests: [], defaultConfig: {}, topics: [], limits: {},
     });
   });
 
