@@ -9,6 +9,7 @@ import { type ThreadUse, threadUse, usePerItem } from "./thread-use.ts";
 
 const IN_FLIGHT = 64;
 const THROUGHPUT = 0.7;
+const DURABLE_THROUGHPUT = 0.6;
 const ADDED_MS = 0.5;
 const TYPED = "bare grpc-js echo, same message";
 const RAW = "bare grpc-js echo, bytes unread";
@@ -24,14 +25,14 @@ async function costed(pid: number, turn: () => Promise<ClientReport>): Promise<T
   return { ...report, cpu: usePerItem(before, threadUse(pid), report.count) };
 }
 
-function rate(what: string, ours: readonly Taken[], bareWhat: string, bare: readonly Taken[], judged: boolean): Figure {
+function rate(what: string, ours: readonly Taken[], bareWhat: string, bare: readonly Taken[], atLeast: number | null): Figure {
   const [a, b] = [ours.map((turn) => turn.perSecond), bare.map((turn) => turn.perSecond)];
   return {
     what,
     ours: readingOf(a, "/s"),
     bare: { what: bareWhat, reading: readingOf(b, "/s") },
     compared: ratioOf(a, b),
-    target: judged ? { of: "compared", bound: "at least", value: THROUGHPUT } : null,
+    target: atLeast === null ? null : { of: "compared", bound: "at least", value: atLeast },
   };
 }
 
@@ -92,10 +93,10 @@ async function measure(plan: Plan): Promise<Figure[]> {
     const atOnce = await inTurns(plan.rounds, many);
     const inRow = await inTurns(plan.rounds, serial);
     return [
-      rate(`SendMessage to echo, ${IN_FLIGHT} in flight to ${IN_FLIGHT} agents`, atOnce.echo, TYPED, atOnce.typed, true),
-      rate(`SendMessage to echo, ${IN_FLIGHT} in flight to one agent, which takes one at a time`, atOnce.one, TYPED, atOnce.typedAgain, true),
-      rate(`SendMessage to echo, ${IN_FLIGHT} in flight, against a server that does not decode`, atOnce.echo, RAW, atOnce.raw, false),
-      rate(`SendMessage to counter (durable), ${IN_FLIGHT} in flight to ${IN_FLIGHT} agents`, atOnce.counter, TYPED, atOnce.typedAgain, false),
+      rate(`SendMessage to echo, ${IN_FLIGHT} in flight to ${IN_FLIGHT} agents`, atOnce.echo, TYPED, atOnce.typed, THROUGHPUT),
+      rate(`SendMessage to echo, ${IN_FLIGHT} in flight to one agent, which takes one at a time`, atOnce.one, TYPED, atOnce.typedAgain, THROUGHPUT),
+      rate(`SendMessage to echo, ${IN_FLIGHT} in flight, against a server that does not decode`, atOnce.echo, RAW, atOnce.raw, null),
+      rate(`SendMessage to counter (durable), ${IN_FLIGHT} in flight to ${IN_FLIGHT} agents`, atOnce.counter, TYPED, atOnce.typedAgain, DURABLE_THROUGHPUT),
       latency("SendMessage to echo, one at a time", "p50", inRow.echo, inRow.typed, true),
       latency("SendMessage to echo, one at a time", "p99", inRow.echo, inRow.typed, false),
       latency("SendMessage to counter (durable), one at a time", "p50", inRow.counter, inRow.typedAgain, false),

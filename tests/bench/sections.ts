@@ -2,6 +2,7 @@
 import { admissionSection } from "./admission-section.ts";
 import { checkpointSection } from "./checkpoint-section.ts";
 import { dispatchSection } from "./dispatch-section.ts";
+import { durableSection } from "./durable-section.ts";
 import { messageSection } from "./message-section.ts";
 import { meteringSection } from "./metering-section.ts";
 import { pagingSection } from "./paging-section.ts";
@@ -15,6 +16,7 @@ export const SECTIONS: readonly Section[] = [
   spawnSection,
   messageSection,
   dispatchSection,
+  durableSection,
   residentsSection,
   meteringSection,
   swapSection,
