@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import type { BuiltModule } from "../support/built-agents.ts";
 import { BUILD_TIMEOUT_MS, builtFixture } from "../support/built-agents.ts";
 import { Guest } from "../support/guest.ts";
+import type { ResponseInput } from "../support/guest.ts";
 import { withMemoryMaximum } from "../support/wasm-bytes.ts";
 
 let built: BuiltModule;
@@ -113,6 +114,25 @@ describe("an agent", () => {
     ]);
   });
 
+  test("sets and cancels timers of its own", () => {
+    say("timers");
+    expect(guest.emitted.map(({ emit }) => emit)).toMatchObject([
+      { case: "timer", value: { timerId: "soon", delayMs: 250n, payload: new Uint8Array() } },
+      { case: "timer", value: { timerId: "later", delayMs: 8_000_000_000n, payload: new TextEncoder().encode("for later") } },
+      { case: "cancelTimer", value: { timerId: "never" } },
+    ]);
+  });
+
+  test("writes documents as bytes and as text, and removes them", () => {
+    say("write");
+    expect(guest.emitted.map(({ emit }) => emit)).toMatchObject([
+      { case: "document", value: { key: "notes/bytes.bin", content: new TextEncoder().encode("b") } },
+      { case: "document", value: { key: "notes/text", content: new TextEncoder().encode("téxt") } },
+      { case: "document", value: { key: "notes/empty", content: new Uint8Array() } },
+      { case: "deleteDocument", value: { key: "notes/old" } },
+    ]);
+  });
+
   test("brings suggestions into the form that clients rely on", () => {
     const { suggestions } = guest.message("wild");
     expect(suggestions.map(({ confidence, priority }) => [confidence, priority])).toEqual([[1, 1], [0, 5], [0, 3]]);
@@ -188,5 +208,40 @@ describe("asking and waiting", () => {
     expect(say("ask", asking)).toMatch(/^internal\|/);
     expect(say("sleep", asking)).toBe("slept");
     expect(asking.requests.at(-1)).toMatchObject({ request: { case: "sleep", value: { durationMs: 5n } } });
+  });
+});
+
+describe("documents", () => {
+  const reading = (response: Exclude<ResponseInput, { $typeName: string }>["response"]) => {
+    const reader = new Guest(built.module, { request: () => ({ response: response! }) });
+    reader.init();
+    return reader;
+  };
+
+  test("are read with their version", () => {
+    const reader = reading({ case: "getDocument", value: { found: true, version: 9_007_199_254_740_993n, content: new TextEncoder().encode("é𝄞") } });
+    expect(say("read notes/a", reader)).toBe("true|true|9007199254740993|é𝄞");
+    expect(reader.requests).toMatchObject([{ timeoutMs: 0, request: { case: "getDocument", value: { key: "notes/a" } } }]);
+    expect(say("read notes/b", reading({ case: "getDocument", value: { found: true, version: 1n, content: Uint8Array.of(0xff) } }))).toBe("true|true|1|not text");
+  });
+
+  test("that are not there are no error", () => {
+    expect(say("read notes/a", reading({ case: "getDocument", value: { found: false } }))).toBe("true|false|0|");
+  });
+
+  test("are listed by key, a page at a time", () => {
+    const reader = reading({ case: "listDocuments", value: { keys: ["notes/b", "notes/c"] } });
+    expect(say("list notes/", reader)).toBe("notes/b,notes/c");
+    expect(reader.requests).toMatchObject([{ request: { case: "listDocuments", value: { prefix: "notes/", after: "notes/a", limit: 3 } } }]);
+    expect(say("list notes/", reading({ case: "listDocuments", value: {} }))).toBe("");
+  });
+
+  test("that the host refuses, or answers with something else, are an error", () => {
+    const refusing = reading({ case: "error", value: { code: "capability_denied", message: "no" } });
+    expect(say("read a", refusing)).toBe("false|false|capability_denied|0");
+    expect(say("list a", refusing)).toBe("false|capability_denied|0");
+    const confused = reading({ case: "sleep", value: {} });
+    expect(say("read a", confused)).toBe("false|false|internal|0");
+    expect(say("list a", confused)).toBe("false|internal|0");
   });
 });

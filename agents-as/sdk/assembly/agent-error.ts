@@ -12,6 +12,8 @@ export namespace Code {
   export const UNAVAILABLE: string = "unavailable";
   export const UNIMPLEMENTED: string = "unimplemented";
   export const INTERNAL: string = "internal";
+  /** The host stopped during a request that may not be made twice: it took effect, or it did not. */
+  export const INTERRUPTED: string = "interrupted";
 }
 
 /** Failure as a value: an agent returns it, and gets it when what it asked for failed. */

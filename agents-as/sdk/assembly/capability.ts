@@ -1,12 +1,12 @@
 /** What an agent can do beyond its own memory: log, read the clock, draw lots, emit, ask, wait. */
-import { AgentError, Code } from "./agent-error";
-import { AskRequest, EmitEvent, EmitMessage, EmitPartial, GuestEmit, GuestRequest, GuestResponse, MessageResult, SleepRequest, readGuestResponse, writeGuestEmit, writeGuestRequest } from "./gen/guest";
-import { hostEmit, hostLog, hostNow, hostRandom, hostRequest } from "./host";
+import { AgentError } from "./agent-error";
+import { AskRequest, EmitEvent, EmitMessage, EmitPartial, GuestEmit, GuestRequest, MessageResult, SleepRequest } from "./gen/guest";
+import { hostLog, hostNow, hostRandom } from "./host";
+import { send, unexpected, wait } from "./host-call";
 import { Message } from "./message";
 import { Outcome } from "./outcome";
-import { wipeRoom } from "./room";
 import { Suggestion } from "./suggestion";
-import { finishReading, releaseWritten, startReading, startWriting, writeText, writtenAt, writtenLength } from "./wire";
+import { releaseWritten, startWriting, writeText, writtenAt, writtenLength } from "./wire";
 
 export class Log {
   static trace(text: string): void {
@@ -111,13 +111,6 @@ export class Emit {
   }
 }
 
-function send(emit: GuestEmit): void {
-  startWriting();
-  writeGuestEmit(emit);
-  hostEmit(writtenAt(), <i32>writtenLength());
-  releaseWritten();
-}
-
 /** What an asked agent answered, or why it did not. */
 export class Answer {
   constructor(
@@ -165,23 +158,4 @@ export function sleep(durationMs: i64): Outcome {
   const response = wait(request);
   if (response.error !== null) return new Outcome(response.error);
   return response.sleep === null ? new Outcome(unexpected()) : Outcome.ok();
-}
-
-function wait(request: GuestRequest): GuestResponse {
-  startWriting();
-  writeGuestRequest(request);
-  const packed = <u64>hostRequest(writtenAt(), <i32>writtenLength());
-  releaseWritten();
-  const ptr = <usize>(packed >> 32);
-  const length = <usize>(packed & 0xffffffff);
-  const response = new GuestResponse();
-  startReading(ptr);
-  readGuestResponse(response, ptr + length);
-  wipeRoom(ptr, length);
-  if (finishReading().length != 0) response.error = unexpected();
-  return response;
-}
-
-function unexpected(): AgentError {
-  return AgentError.of(Code.INTERNAL, "the host's answer is not one to this request; rebuild the agent with an SDK of the host's ABI");
 }

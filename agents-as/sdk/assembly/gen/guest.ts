@@ -1350,11 +1350,95 @@ export function encodeSleepRequest(message: SleepRequest): Uint8Array {
   return takeWritten();
 }
 
+export class GetDocumentRequest {
+  key: string = "";
+}
+
+export function readGetDocumentRequest(m: GetDocumentRequest, end: usize): void {
+  while (more(end)) {
+    const tag = readTag(end);
+    switch (tag) {
+      case 10: {
+        m.key = readString(end);
+        break;
+      }
+      default:
+        skip(tag, end);
+    }
+  }
+}
+
+export function writeGetDocumentRequest(m: GetDocumentRequest): void {
+  if (m.key.length != 0) writeString(10, m.key);
+}
+
+export function decodeGetDocumentRequest(bytes: Uint8Array): GetDocumentRequest | null {
+  const message = new GetDocumentRequest();
+  startReading(bytes.dataStart);
+  readGetDocumentRequest(message, bytes.dataStart + <usize>bytes.length);
+  return finishReading().length == 0 ? message : null;
+}
+
+export function encodeGetDocumentRequest(message: GetDocumentRequest): Uint8Array {
+  startWriting();
+  writeGetDocumentRequest(message);
+  return takeWritten();
+}
+
+export class ListDocumentsRequest {
+  prefix: string = "";
+  after: string = "";
+  limit: i32 = 0;
+}
+
+export function readListDocumentsRequest(m: ListDocumentsRequest, end: usize): void {
+  while (more(end)) {
+    const tag = readTag(end);
+    switch (tag) {
+      case 10: {
+        m.prefix = readString(end);
+        break;
+      }
+      case 18: {
+        m.after = readString(end);
+        break;
+      }
+      case 24: {
+        m.limit = <i32>readVarint(end);
+        break;
+      }
+      default:
+        skip(tag, end);
+    }
+  }
+}
+
+export function writeListDocumentsRequest(m: ListDocumentsRequest): void {
+  if (m.prefix.length != 0) writeString(10, m.prefix);
+  if (m.after.length != 0) writeString(18, m.after);
+  if (m.limit != 0) writeVarint(24, <u64>(<i64>m.limit));
+}
+
+export function decodeListDocumentsRequest(bytes: Uint8Array): ListDocumentsRequest | null {
+  const message = new ListDocumentsRequest();
+  startReading(bytes.dataStart);
+  readListDocumentsRequest(message, bytes.dataStart + <usize>bytes.length);
+  return finishReading().length == 0 ? message : null;
+}
+
+export function encodeListDocumentsRequest(message: ListDocumentsRequest): Uint8Array {
+  startWriting();
+  writeListDocumentsRequest(message);
+  return takeWritten();
+}
+
 /** Values of `GuestRequest.requestCase`. */
 export namespace GuestRequestRequestCase {
   export const NONE: i32 = 0;
   export const ASK: i32 = 1;
   export const SLEEP: i32 = 2;
+  export const GET_DOCUMENT: i32 = 3;
+  export const LIST_DOCUMENTS: i32 = 4;
 }
 
 export class GuestRequest {
@@ -1364,6 +1448,8 @@ export class GuestRequest {
     this.requestCase = 0;
     this.askOrNull = null;
     this.sleepOrNull = null;
+    this.getDocumentOrNull = null;
+    this.listDocumentsOrNull = null;
   }
   askOrNull: AskRequest | null = null;
   get ask(): AskRequest | null {
@@ -1383,6 +1469,24 @@ export class GuestRequest {
     this.sleepOrNull = value;
     if (value !== null) this.requestCase = 2;
   }
+  getDocumentOrNull: GetDocumentRequest | null = null;
+  get getDocument(): GetDocumentRequest | null {
+    return this.getDocumentOrNull;
+  }
+  set getDocument(value: GetDocumentRequest | null) {
+    this.clearRequest();
+    this.getDocumentOrNull = value;
+    if (value !== null) this.requestCase = 3;
+  }
+  listDocumentsOrNull: ListDocumentsRequest | null = null;
+  get listDocuments(): ListDocumentsRequest | null {
+    return this.listDocumentsOrNull;
+  }
+  set listDocuments(value: ListDocumentsRequest | null) {
+    this.clearRequest();
+    this.listDocumentsOrNull = value;
+    if (value !== null) this.requestCase = 4;
+  }
   timeoutMs: i32 = 0;
 }
 
@@ -1400,6 +1504,18 @@ export function readGuestRequest(m: GuestRequest, end: usize): void {
         let inner = m.sleep;
         if (inner === null) m.sleep = inner = new SleepRequest();
         readSleepRequest(inner, readEnd(end));
+        break;
+      }
+      case 26: {
+        let inner = m.getDocument;
+        if (inner === null) m.getDocument = inner = new GetDocumentRequest();
+        readGetDocumentRequest(inner, readEnd(end));
+        break;
+      }
+      case 34: {
+        let inner = m.listDocuments;
+        if (inner === null) m.listDocuments = inner = new ListDocumentsRequest();
+        readListDocumentsRequest(inner, readEnd(end));
         break;
       }
       case 120: {
@@ -1425,6 +1541,18 @@ export function writeGuestRequest(m: GuestRequest): void {
     writeSleepRequest(sleep);
     close(mark);
   }
+  const getDocument = m.getDocument;
+  if (getDocument !== null) {
+    const mark = open(26);
+    writeGetDocumentRequest(getDocument);
+    close(mark);
+  }
+  const listDocuments = m.listDocuments;
+  if (listDocuments !== null) {
+    const mark = open(34);
+    writeListDocumentsRequest(listDocuments);
+    close(mark);
+  }
   if (m.timeoutMs != 0) writeVarint(120, <u64>(<i64>m.timeoutMs));
 }
 
@@ -1441,12 +1569,109 @@ export function encodeGuestRequest(message: GuestRequest): Uint8Array {
   return takeWritten();
 }
 
+export class DocumentResult {
+  found: bool = false;
+  version: i64 = 0;
+  content: Uint8Array = NO_BYTES;
+}
+
+export function readDocumentResult(m: DocumentResult, end: usize): void {
+  while (more(end)) {
+    const tag = readTag(end);
+    switch (tag) {
+      case 8: {
+        m.found = readVarint(end) != 0;
+        break;
+      }
+      case 16: {
+        m.version = <i64>readVarint(end);
+        break;
+      }
+      case 26: {
+        m.content = readBytes(end);
+        break;
+      }
+      default:
+        skip(tag, end);
+    }
+  }
+}
+
+export function writeDocumentResult(m: DocumentResult): void {
+  if (m.found) writeVarint(8, 1);
+  if (m.version != 0) writeVarint(16, <u64>m.version);
+  if (m.content.length != 0) writeBytes(26, m.content);
+}
+
+export function decodeDocumentResult(bytes: Uint8Array): DocumentResult | null {
+  const message = new DocumentResult();
+  startReading(bytes.dataStart);
+  readDocumentResult(message, bytes.dataStart + <usize>bytes.length);
+  return finishReading().length == 0 ? message : null;
+}
+
+export function encodeDocumentResult(message: DocumentResult): Uint8Array {
+  startWriting();
+  writeDocumentResult(message);
+  return takeWritten();
+}
+
+export class DocumentList {
+  keysOrNull: Array<string> | null = null;
+  get keys(): Array<string> {
+    let value = this.keysOrNull;
+    if (value === null) this.keysOrNull = value = new Array<string>();
+    return value;
+  }
+  set keys(value: Array<string>) {
+    this.keysOrNull = value;
+  }
+}
+
+export function readDocumentList(m: DocumentList, end: usize): void {
+  while (more(end)) {
+    const tag = readTag(end);
+    switch (tag) {
+      case 10: {
+        m.keys.push(readString(end));
+        break;
+      }
+      default:
+        skip(tag, end);
+    }
+  }
+}
+
+export function writeDocumentList(m: DocumentList): void {
+  const keys = m.keysOrNull;
+  if (keys !== null) {
+    for (let i = 0, n = keys.length; i < n; i++) {
+      writeString(10, unchecked(keys[i]));
+    }
+  }
+}
+
+export function decodeDocumentList(bytes: Uint8Array): DocumentList | null {
+  const message = new DocumentList();
+  startReading(bytes.dataStart);
+  readDocumentList(message, bytes.dataStart + <usize>bytes.length);
+  return finishReading().length == 0 ? message : null;
+}
+
+export function encodeDocumentList(message: DocumentList): Uint8Array {
+  startWriting();
+  writeDocumentList(message);
+  return takeWritten();
+}
+
 /** Values of `GuestResponse.responseCase`. */
 export namespace GuestResponseResponseCase {
   export const NONE: i32 = 0;
   export const ERROR: i32 = 1;
   export const ASK: i32 = 2;
   export const SLEEP: i32 = 3;
+  export const GET_DOCUMENT: i32 = 4;
+  export const LIST_DOCUMENTS: i32 = 5;
 }
 
 export class GuestResponse {
@@ -1457,6 +1682,8 @@ export class GuestResponse {
     this.errorOrNull = null;
     this.askOrNull = null;
     this.sleepOrNull = null;
+    this.getDocumentOrNull = null;
+    this.listDocumentsOrNull = null;
   }
   errorOrNull: AgentError | null = null;
   get error(): AgentError | null {
@@ -1485,6 +1712,24 @@ export class GuestResponse {
     this.sleepOrNull = value;
     if (value !== null) this.responseCase = 3;
   }
+  getDocumentOrNull: DocumentResult | null = null;
+  get getDocument(): DocumentResult | null {
+    return this.getDocumentOrNull;
+  }
+  set getDocument(value: DocumentResult | null) {
+    this.clearResponse();
+    this.getDocumentOrNull = value;
+    if (value !== null) this.responseCase = 4;
+  }
+  listDocumentsOrNull: DocumentList | null = null;
+  get listDocuments(): DocumentList | null {
+    return this.listDocumentsOrNull;
+  }
+  set listDocuments(value: DocumentList | null) {
+    this.clearResponse();
+    this.listDocumentsOrNull = value;
+    if (value !== null) this.responseCase = 5;
+  }
 }
 
 export function readGuestResponse(m: GuestResponse, end: usize): void {
@@ -1507,6 +1752,18 @@ export function readGuestResponse(m: GuestResponse, end: usize): void {
         let inner = m.sleep;
         if (inner === null) m.sleep = inner = new Done();
         readDone(inner, readEnd(end));
+        break;
+      }
+      case 34: {
+        let inner = m.getDocument;
+        if (inner === null) m.getDocument = inner = new DocumentResult();
+        readDocumentResult(inner, readEnd(end));
+        break;
+      }
+      case 42: {
+        let inner = m.listDocuments;
+        if (inner === null) m.listDocuments = inner = new DocumentList();
+        readDocumentList(inner, readEnd(end));
         break;
       }
       default:
@@ -1532,6 +1789,18 @@ export function writeGuestResponse(m: GuestResponse): void {
   if (sleep !== null) {
     const mark = open(26);
     writeDone(sleep);
+    close(mark);
+  }
+  const getDocument = m.getDocument;
+  if (getDocument !== null) {
+    const mark = open(34);
+    writeDocumentResult(getDocument);
+    close(mark);
+  }
+  const listDocuments = m.listDocuments;
+  if (listDocuments !== null) {
+    const mark = open(42);
+    writeDocumentList(listDocuments);
     close(mark);
   }
 }
@@ -1694,12 +1963,174 @@ export function encodeEmitPartial(message: EmitPartial): Uint8Array {
   return takeWritten();
 }
 
+export class EmitTimer {
+  timerId: string = "";
+  delayMs: i64 = 0;
+  payload: Uint8Array = NO_BYTES;
+}
+
+export function readEmitTimer(m: EmitTimer, end: usize): void {
+  while (more(end)) {
+    const tag = readTag(end);
+    switch (tag) {
+      case 10: {
+        m.timerId = readString(end);
+        break;
+      }
+      case 16: {
+        m.delayMs = <i64>readVarint(end);
+        break;
+      }
+      case 26: {
+        m.payload = readBytes(end);
+        break;
+      }
+      default:
+        skip(tag, end);
+    }
+  }
+}
+
+export function writeEmitTimer(m: EmitTimer): void {
+  if (m.timerId.length != 0) writeString(10, m.timerId);
+  if (m.delayMs != 0) writeVarint(16, <u64>m.delayMs);
+  if (m.payload.length != 0) writeBytes(26, m.payload);
+}
+
+export function decodeEmitTimer(bytes: Uint8Array): EmitTimer | null {
+  const message = new EmitTimer();
+  startReading(bytes.dataStart);
+  readEmitTimer(message, bytes.dataStart + <usize>bytes.length);
+  return finishReading().length == 0 ? message : null;
+}
+
+export function encodeEmitTimer(message: EmitTimer): Uint8Array {
+  startWriting();
+  writeEmitTimer(message);
+  return takeWritten();
+}
+
+export class EmitCancelTimer {
+  timerId: string = "";
+}
+
+export function readEmitCancelTimer(m: EmitCancelTimer, end: usize): void {
+  while (more(end)) {
+    const tag = readTag(end);
+    switch (tag) {
+      case 10: {
+        m.timerId = readString(end);
+        break;
+      }
+      default:
+        skip(tag, end);
+    }
+  }
+}
+
+export function writeEmitCancelTimer(m: EmitCancelTimer): void {
+  if (m.timerId.length != 0) writeString(10, m.timerId);
+}
+
+export function decodeEmitCancelTimer(bytes: Uint8Array): EmitCancelTimer | null {
+  const message = new EmitCancelTimer();
+  startReading(bytes.dataStart);
+  readEmitCancelTimer(message, bytes.dataStart + <usize>bytes.length);
+  return finishReading().length == 0 ? message : null;
+}
+
+export function encodeEmitCancelTimer(message: EmitCancelTimer): Uint8Array {
+  startWriting();
+  writeEmitCancelTimer(message);
+  return takeWritten();
+}
+
+export class EmitDocument {
+  key: string = "";
+  content: Uint8Array = NO_BYTES;
+}
+
+export function readEmitDocument(m: EmitDocument, end: usize): void {
+  while (more(end)) {
+    const tag = readTag(end);
+    switch (tag) {
+      case 10: {
+        m.key = readString(end);
+        break;
+      }
+      case 18: {
+        m.content = readBytes(end);
+        break;
+      }
+      default:
+        skip(tag, end);
+    }
+  }
+}
+
+export function writeEmitDocument(m: EmitDocument): void {
+  if (m.key.length != 0) writeString(10, m.key);
+  if (m.content.length != 0) writeBytes(18, m.content);
+}
+
+export function decodeEmitDocument(bytes: Uint8Array): EmitDocument | null {
+  const message = new EmitDocument();
+  startReading(bytes.dataStart);
+  readEmitDocument(message, bytes.dataStart + <usize>bytes.length);
+  return finishReading().length == 0 ? message : null;
+}
+
+export function encodeEmitDocument(message: EmitDocument): Uint8Array {
+  startWriting();
+  writeEmitDocument(message);
+  return takeWritten();
+}
+
+export class EmitDeleteDocument {
+  key: string = "";
+}
+
+export function readEmitDeleteDocument(m: EmitDeleteDocument, end: usize): void {
+  while (more(end)) {
+    const tag = readTag(end);
+    switch (tag) {
+      case 10: {
+        m.key = readString(end);
+        break;
+      }
+      default:
+        skip(tag, end);
+    }
+  }
+}
+
+export function writeEmitDeleteDocument(m: EmitDeleteDocument): void {
+  if (m.key.length != 0) writeString(10, m.key);
+}
+
+export function decodeEmitDeleteDocument(bytes: Uint8Array): EmitDeleteDocument | null {
+  const message = new EmitDeleteDocument();
+  startReading(bytes.dataStart);
+  readEmitDeleteDocument(message, bytes.dataStart + <usize>bytes.length);
+  return finishReading().length == 0 ? message : null;
+}
+
+export function encodeEmitDeleteDocument(message: EmitDeleteDocument): Uint8Array {
+  startWriting();
+  writeEmitDeleteDocument(message);
+  return takeWritten();
+}
+
 /** Values of `GuestEmit.emitCase`. */
 export namespace GuestEmitEmitCase {
   export const NONE: i32 = 0;
   export const EVENT: i32 = 1;
   export const MESSAGE: i32 = 2;
   export const PARTIAL: i32 = 3;
+  export const TIMER: i32 = 4;
+  export const CANCEL_TIMER: i32 = 5;
+  export const DOCUMENT: i32 = 6;
+  export const DELETE_DOCUMENT: i32 = 7;
 }
 
 export class GuestEmit {
@@ -1710,6 +2141,10 @@ export class GuestEmit {
     this.eventOrNull = null;
     this.messageOrNull = null;
     this.partialOrNull = null;
+    this.timerOrNull = null;
+    this.cancelTimerOrNull = null;
+    this.documentOrNull = null;
+    this.deleteDocumentOrNull = null;
   }
   eventOrNull: EmitEvent | null = null;
   get event(): EmitEvent | null {
@@ -1738,6 +2173,42 @@ export class GuestEmit {
     this.partialOrNull = value;
     if (value !== null) this.emitCase = 3;
   }
+  timerOrNull: EmitTimer | null = null;
+  get timer(): EmitTimer | null {
+    return this.timerOrNull;
+  }
+  set timer(value: EmitTimer | null) {
+    this.clearEmit();
+    this.timerOrNull = value;
+    if (value !== null) this.emitCase = 4;
+  }
+  cancelTimerOrNull: EmitCancelTimer | null = null;
+  get cancelTimer(): EmitCancelTimer | null {
+    return this.cancelTimerOrNull;
+  }
+  set cancelTimer(value: EmitCancelTimer | null) {
+    this.clearEmit();
+    this.cancelTimerOrNull = value;
+    if (value !== null) this.emitCase = 5;
+  }
+  documentOrNull: EmitDocument | null = null;
+  get document(): EmitDocument | null {
+    return this.documentOrNull;
+  }
+  set document(value: EmitDocument | null) {
+    this.clearEmit();
+    this.documentOrNull = value;
+    if (value !== null) this.emitCase = 6;
+  }
+  deleteDocumentOrNull: EmitDeleteDocument | null = null;
+  get deleteDocument(): EmitDeleteDocument | null {
+    return this.deleteDocumentOrNull;
+  }
+  set deleteDocument(value: EmitDeleteDocument | null) {
+    this.clearEmit();
+    this.deleteDocumentOrNull = value;
+    if (value !== null) this.emitCase = 7;
+  }
 }
 
 export function readGuestEmit(m: GuestEmit, end: usize): void {
@@ -1760,6 +2231,30 @@ export function readGuestEmit(m: GuestEmit, end: usize): void {
         let inner = m.partial;
         if (inner === null) m.partial = inner = new EmitPartial();
         readEmitPartial(inner, readEnd(end));
+        break;
+      }
+      case 34: {
+        let inner = m.timer;
+        if (inner === null) m.timer = inner = new EmitTimer();
+        readEmitTimer(inner, readEnd(end));
+        break;
+      }
+      case 42: {
+        let inner = m.cancelTimer;
+        if (inner === null) m.cancelTimer = inner = new EmitCancelTimer();
+        readEmitCancelTimer(inner, readEnd(end));
+        break;
+      }
+      case 50: {
+        let inner = m.document;
+        if (inner === null) m.document = inner = new EmitDocument();
+        readEmitDocument(inner, readEnd(end));
+        break;
+      }
+      case 58: {
+        let inner = m.deleteDocument;
+        if (inner === null) m.deleteDocument = inner = new EmitDeleteDocument();
+        readEmitDeleteDocument(inner, readEnd(end));
         break;
       }
       default:
@@ -1785,6 +2280,30 @@ export function writeGuestEmit(m: GuestEmit): void {
   if (partial !== null) {
     const mark = open(26);
     writeEmitPartial(partial);
+    close(mark);
+  }
+  const timer = m.timer;
+  if (timer !== null) {
+    const mark = open(34);
+    writeEmitTimer(timer);
+    close(mark);
+  }
+  const cancelTimer = m.cancelTimer;
+  if (cancelTimer !== null) {
+    const mark = open(42);
+    writeEmitCancelTimer(cancelTimer);
+    close(mark);
+  }
+  const document = m.document;
+  if (document !== null) {
+    const mark = open(50);
+    writeEmitDocument(document);
+    close(mark);
+  }
+  const deleteDocument = m.deleteDocument;
+  if (deleteDocument !== null) {
+    const mark = open(58);
+    writeEmitDeleteDocument(deleteDocument);
     close(mark);
   }
 }
