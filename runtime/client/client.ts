@@ -62,8 +62,10 @@ export class SirsiClient {
   readonly address: string;
   /** Sessions, agents, messages, events. */
   readonly agents: ServiceClient<typeof AgentService>;
-  /** Modules and their revisions. */
+  /** Modules and their revisions; the same service as `operator`. */
   readonly modules: ServiceClient<typeof HypervisorService>;
+  /** Books, history, dead letters, quarantine. */
+  readonly operator: ServiceClient<typeof HypervisorService>;
   readonly #channel: Client;
 
   constructor(options: SirsiClientOptions = {}) {
@@ -83,6 +85,7 @@ export class SirsiClient {
     });
     this.agents = serviceClient(this.#channel, AgentService, config);
     this.modules = serviceClient(this.#channel, HypervisorService, config);
+    this.operator = this.modules;
   }
 
   /** Resolves when the host can be reached; rejects with UNAVAILABLE after the time. */

@@ -14,6 +14,13 @@ const READS: ReadonlySet<string> = new Set([
   "listMessages",
   "listModules",
   "getModule",
+  "listSwaps",
+  "auditAgent",
+  "auditHost",
+  "listCommits",
+  "inspectState",
+  "listDeadLetters",
+  "getDeadLetter",
 ]);
 
 const BACKOFF = { firstMs: 100, maxMs: 2_000, factor: 2 };

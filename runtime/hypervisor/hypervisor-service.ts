@@ -1,4 +1,4 @@
-/** HypervisorService without a transport: the operator's calls about modules. */
+/** HypervisorService without a transport: the calls about modules here, the other operator's calls in operator/. */
 import { create } from "@bufbuild/protobuf";
 import type { SwapReport } from "../agent/agents.ts";
 import {
@@ -13,10 +13,12 @@ import {
 } from "../contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import type { Module, Revision as RevisionMessage } from "../contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import { FieldViolations } from "../core/field-violations.ts";
-import type { InstallOutcome, ModuleRegistry, TakeOutcome } from "../module/index.ts";
+import type { InstallOutcome, ModuleRegistry, Revision, TakeOutcome } from "../module/index.ts";
 import type { AgentTypes } from "./agent-service-deps.ts";
 import type { LiveAgents } from "./module-message.ts";
 import { moduleMessage, preparedMessage, swapMessage } from "./module-message.ts";
+import { operatorCalls } from "./operator/operator-calls.ts";
+import type { OperatorDeps } from "./operator/operator-deps.ts";
 import type { HypervisorServiceApi } from "./service-api.ts";
 
 /** What the services need of the module registry. */
@@ -27,6 +29,9 @@ export interface HypervisorServiceDeps {
   readonly liveAgents: (module: string) => LiveAgents;
   /** Moves a module's live agents to its active revision; resolves when all were tried. */
   readonly swapAgents: (module: string, toDigest: string) => Promise<SwapReport>;
+  /** D6: commits from one base to the next. */
+  readonly baseEvery: number;
+  readonly operator: OperatorDeps;
 }
 
 const NAME_MAX_CHARS = 256;
@@ -37,13 +42,16 @@ export function createHypervisorService(deps: HypervisorServiceDeps): Hypervisor
   const { modules } = deps;
   const messageOf = (name: string): Module => moduleMessage(modules.get(name), deps.liveAgents(name));
   return {
+    ...operatorCalls(deps.operator),
+
     listModules() {
       const views = modules.list().toSorted((a, b) => (a.name < b.name ? -1 : 1));
       return Promise.resolve(create(ListModulesResponseSchema, { modules: views.map((view) => moduleMessage(view, deps.liveAgents(view.name))) }));
     },
 
     async getModule({ name }) {
-      return create(GetModuleResponseSchema, { module: messageOf(requireName(name)) });
+      const module = messageOf(requireName(name));
+      return create(GetModuleResponseSchema, { module, recoveryDifferences: recoveryDifferences(modules.get(name).active, deps.baseEvery) });
     },
 
     async installModule({ wasm, validateOnly }) {
@@ -82,6 +90,11 @@ export function createHypervisorService(deps: HypervisorServiceDeps): Hypervisor
       return create(RemoveModuleResponseSchema, { module: moduleMessage(view, deps.liveAgents(name)) });
     },
   };
+}
+
+/** The differences that lie on one base at most; 0 when nothing is written. */
+function recoveryDifferences(active: Revision | null, baseEvery: number): number {
+  return active === null || active.manifest.durability === "none" ? 0 : baseEvery - 1;
 }
 
 /** The agent types of a registry, by name. */

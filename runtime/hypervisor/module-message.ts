@@ -61,6 +61,7 @@ export function preparedMessage(revision: Revision): RevisionMessage {
     prepareTimeMs: revision.prepareTimeMs,
     imports: [...revision.imports],
     exports: [...revision.exports],
+    uncapturable: revision.uncapturable,
   });
 }
 
