@@ -3,18 +3,19 @@ import { ClientError } from "../client/index.ts";
 import { RpcCode, SirsiError } from "../core/errors.ts";
 import { UsageError } from "./failure.ts";
 
-export const EXIT = { ok: 0, failure: 1, usage: 2, notFound: 3, refused: 4, unavailable: 5, deadline: 6, guest: 7, interrupted: 130 } as const;
+export const EXIT = { ok: 0, failure: 1, usage: 2, notFound: 3, refused: 4, unavailable: 5, deadline: 6, guest: 7, unbalanced: 8, interrupted: 130 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export const EXIT_MEANINGS: readonly (readonly [ExitCode, string])[] = [
   [EXIT.ok, "Done."],
   [EXIT.failure, "Failed in a way that no other code tells, or the host or a check is not well."],
   [EXIT.usage, "The command line or the configuration is wrong; nothing was done."],
-  [EXIT.notFound, "The session, agent, agent type or module does not exist."],
+  [EXIT.notFound, "The session, agent, agent type, module or dead letter does not exist."],
   [EXIT.refused, "The host refused: a wrong argument, a state that does not allow it, a limit, a missing permission."],
   [EXIT.unavailable, "No host answers, or it has no room now; the same command may succeed later."],
   [EXIT.deadline, "The time given with --timeout passed."],
   [EXIT.guest, "The agent itself failed: it answered with an error, trapped or went over a limit."],
+  [EXIT.unbalanced, "The books do not balance (`sirsi audit`)."],
   [EXIT.interrupted, "Interrupted by a signal."],
 ];
 

@@ -1,4 +1,4 @@
-/** sirsi agent: types, create, list, show, status, suggest, delete. Talking is in agent-talk.ts. */
+/** sirsi agent: types, create, list, show, status, suggest, delete. Talking is in agent-talk.ts, looking back in agent-history.ts. */
 import { create } from "@bufbuild/protobuf";
 import { Option } from "commander";
 import type { Command } from "commander";
@@ -23,6 +23,7 @@ import type { LimitOption } from "../paging.ts";
 import { suggestionText } from "../suggestion-text.ts";
 import { cell, fields, pairs, table, time } from "../text.ts";
 import { valueName } from "../value-name.ts";
+import { addHistoryCommands } from "./agent-history.ts";
 import { addTalkCommands } from "./agent-talk.ts";
 
 type Pairs = Readonly<Record<string, string>>;
@@ -54,6 +55,7 @@ export function addAgentCommands(program: Command, shell: Shell): void {
   addTalkCommands(group, shell);
   addSuggest(group, shell);
   addStatus(group, shell);
+  addHistoryCommands(group, shell);
   addDelete(group, shell);
 }
 

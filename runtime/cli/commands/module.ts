@@ -12,10 +12,11 @@ import {
   RevisionStateSchema,
   RollbackModuleResponseSchema,
 } from "../../client/index.ts";
-import type { Module, Revision, SwapSummary } from "../../client/index.ts";
+import type { GetModuleResponse, Module, Revision, SwapSummary } from "../../client/index.ts";
 import { readBytes } from "../attachment.ts";
 import { addCommand, addGroup } from "../command.ts";
 import type { Shell } from "../command.ts";
+import { durabilityText } from "../durability-text.ts";
 import { bytes, cleanText, fields, table, time } from "../text.ts";
 import { valueName } from "../value-name.ts";
 
@@ -52,7 +53,7 @@ function addReading(group: Command, shell: Shell): void {
     examples: ["module inspect echo", "module inspect echo -o json"],
     async run(invocation) {
       const response = await invocation.client.modules.getModule({ name: invocation.arg(0) }, invocation.call);
-      invocation.show(GetModuleResponseSchema, response, () => moduleText(response.module), response.module?.revisions.map((revision) => revision.digest) ?? []);
+      invocation.show(GetModuleResponseSchema, response, () => moduleText(response), response.module?.revisions.map((revision) => revision.digest) ?? []);
     },
   });
 }
@@ -128,7 +129,8 @@ function moduleFields(module: Module | undefined): string {
   ]);
 }
 
-function moduleText(module: Module | undefined): string {
+function moduleText(response: GetModuleResponse): string {
+  const { module } = response;
   if (module === undefined) return "";
   const rows = module.revisions.map((revision) => [
     shortDigest(revision),
@@ -139,8 +141,9 @@ function moduleText(module: Module | undefined): string {
     String(revision.liveAgents),
     revision.reason,
   ]);
+  const durability = durabilityText(response);
   const imports = module.active === undefined ? "" : `\n${fields([["imports", module.active.imports.join(", ")], ["exports", module.active.exports.join(", ")]])}`;
-  return `${moduleFields(module)}\n${table(["REVISION", "VERSION", "STATE", "SIZE", "INSTALLED", "AGENTS", "REASON"], rows)}${imports}`;
+  return `${moduleFields(module)}${durability === "" ? "" : `\n${durability}`}\n${table(["REVISION", "VERSION", "STATE", "SIZE", "INSTALLED", "AGENTS", "REASON"], rows)}${imports}`;
 }
 
 function revisionFields(revision: Revision | undefined): string {
