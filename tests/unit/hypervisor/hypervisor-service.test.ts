@@ -10,6 +10,7 @@ import type { ModuleOperations } from "../../../runtime/hypervisor/hypervisor-se
 import type { HypervisorServiceApi } from "../../../runtime/hypervisor/service-api.ts";
 import type { InstallOutcome, ModuleView, Revision } from "../../../runtime/module/index.ts";
 import { manifest } from "../../support/fake-agents.ts";
+import { operatorBench } from "../../support/operator-bench.ts";
 import { call, codeOf, refusal, wrongFields } from "../../support/service-bench.ts";
 
 const EMPTY_WASM = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
@@ -96,6 +97,8 @@ beforeEach(() => {
       swaps.push(`${module} ${toDigest.slice(0, 1)}`);
       return Promise.resolve(SWAPPED);
     },
+    baseEvery: 32,
+    operator: operatorBench().deps,
   });
 });
 
@@ -116,6 +119,15 @@ describe("ListModules and GetModule", () => {
       [RevisionState.ACTIVE, 7, false],
       [RevisionState.SUPERSEDED, 4, true],
     ]);
+  });
+
+  it("tells how much a recovery reads at most, and what a checkpoint would miss", async () => {
+    expect((await getModule("aws")).recoveryDifferences).toBe(31);
+    const forgetful: Revision = { ...NEW, manifest: manifest("aws", { durability: "none" }), uncapturable: "it grows a table" };
+    const shown = view(forgetful);
+    views = [{ ...shown, revisions: shown.revisions.map((one) => ({ ...one, revision: forgetful })) }];
+    const { module, recoveryDifferences } = await getModule("aws");
+    expect([recoveryDifferences, module!.active!.uncapturable]).toEqual([0, "it grows a table"]);
   });
 
   it("show why a file was not taken", async () => {
