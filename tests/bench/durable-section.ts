@@ -64,24 +64,20 @@ async function measure(plan: Plan): Promise<Figure[]> {
     await bare.echo(HOP);
     database.commit(ROW);
   };
-  const once = {
+  const rates = {
     bareMany: async () => BATCH * (1000 / quantile(await timeEach(plan.roundMs / 2, () => Promise.resolve(database.commit(ROW, BATCH))), 0.5)),
     many: async () => (await flow(plan.roundMs, AGENTS, (slot) => counting.once(slot))).perSecond,
-    bareAsk: async () => {
-      const took = await timeEach(plan.roundMs / 2, hop);
-      return { p50: quantile(took, 0.5), p99: quantile(took, 0.99) };
-    },
-    ask: async () => {
-      const took = await timeEach(plan.roundMs, ask);
-      return { p50: quantile(took, 0.5), p99: quantile(took, 0.99) };
-    },
   };
-  await inTurns(2, once);
-  const taken = await inTurns(plan.rounds, once);
+  const latencies = { bareAsk: () => timeEach(plan.roundMs / 2, hop), ask: () => timeEach(plan.roundMs, ask) };
+  await inTurns(2, rates);
+  await inTurns(1, latencies);
+  const taken = await inTurns(plan.rounds, rates);
+  const took = await inTurns(plan.rounds, latencies);
   await bare.end();
   database.close();
   await house.shut();
-  const [p50, p99, bareP50] = [taken.ask.map((turn) => turn.p50), taken.ask.map((turn) => turn.p99), taken.bareAsk.map((turn) => turn.p50)];
+  const at = (turns: readonly (readonly number[])[], q: number) => turns.map((turn) => quantile(turn, q));
+  const [p50, p99, bareP50] = [at(took.ask, 0.5), at(took.ask, 0.99), at(took.bareAsk, 0.5)];
   const rival = { what: "one thread round trip and one flushed SQLite commit", reading: readingOf(bareP50, "ms") };
   return [
     {
