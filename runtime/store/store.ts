@@ -384,12 +384,17 @@ export interface Store {
   putUser(user: UserRecord): Promise<void>;
   getUser(userId: string): Promise<UserRecord | null>;
 
-  /** Creates an agent (epoch 1, commit sequence 0, last active when it was created) or replaces its record; never touches its state or counters. */
+  /**
+   * Creates an agent (epoch 1, commit sequence 0, last active when it was created) or replaces its record; never touches its
+   * state or counters. One that is put TERMINATED, here or by a commit, loses its wait and its timers: nothing is done for it any more.
+   */
   putAgent(agent: AgentRecord): Promise<void>;
   getAgent(agentId: string): Promise<StoredAgent | null>;
   /** Pages through all agents not TERMINATED, by agentId, from after `afterAgentId` ("" to begin). */
   listLiveAgents(query: AgentQuery, afterAgentId: string, limit: number): Promise<StoredAgent[]>;
   countLiveAgents(query: AgentQuery): Promise<number>;
+  /** Agents in state INITIALIZING, in any order: at a start, those whose spawn was cut off. */
+  listInitializing(limit: number): Promise<string[]>;
   /** Live agents of a module by digest. */
   countByDigest(module: string): Promise<ReadonlyMap<string, number>>;
   /** All agents of a session, TERMINATED ones too, in creation order. */
