@@ -66,7 +66,8 @@ export class AgentForks {
       metadata: { ...source.metadata, [FORKED_FROM]: origin },
       statusMessage: "",
     };
-    await store.putAgent(record);
+    // As a spawn does: one that is cut off here is found at the next start.
+    await store.putAgent({ ...record, state: "INITIALIZING" });
     try {
       await store.commit(this.#firstCommit(record, origin, image));
     } catch (thrown) {

@@ -204,7 +204,7 @@ describe("ForkAgent", () => {
       metadata: { team: "infra", "sirsi.forked_from": `${AGENT}@30` },
       statusMessage: "",
     });
-    expect(bench.agents.get(agentId)?.record).toEqual(commit?.agent);
+    expect(bench.agents.get(agentId)?.record).toEqual({ ...commit?.agent, state: "INITIALIZING" });
     expect(bench.activated).toEqual([agentId]);
     expect(bench.events).toMatchObject([{ type: "AGENT_SPAWNED", sessionId: SESSION, sourceAgentId: agentId, attributes: { forked_from: `${AGENT}@30` } }]);
     expect(bench.held).toEqual({ instances: 0, revisions: 0 });
