@@ -3,7 +3,7 @@
  * (agent-house.ts) implements it; tests of upper layers may fake it.
  */
 import type { Message, MessageMetrics, Priority, Suggestion, SuggestionContext } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
-import type { AgentCounters, AgentRecord } from "../store/store.ts";
+import type { AgentCounters, AgentRecord, OutboxKey } from "../store/store.ts";
 import type { Manifest } from "../module/revision.ts";
 
 /** Something that happened, before it has a sequence. */
@@ -65,6 +65,10 @@ export interface Delivery {
   readonly traceparent: string;
   /** Called with previews while the agent works. */
   readonly onPartial: ((content: string) => void) | null;
+  /** The outbox entry that it comes from; it goes from its sender's outbox with the commit that takes the message. */
+  readonly outboxKey: OutboxKey | null;
+  /** The dead letter that it is sent again from; it goes with the commit that takes the message. */
+  readonly deadLetterId: string | null;
 }
 
 export interface Reply {

@@ -1,10 +1,11 @@
 /** What an agent needs of the host around it. One object serves all agents. */
 import type { Capabilities } from "../capability/index.ts";
+import type { Config } from "../config/index.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Revision } from "../module/revision.ts";
 import type { CounterCell, HistogramCell, Logger, Metrics } from "../observe/index.ts";
 import type { ShardPool } from "../sandbox/index.ts";
-import type { Store } from "../store/store.ts";
+import type { AgentRecord, Store, StoredOutboxEntry, TimerChange } from "../store/store.ts";
 import type { PublishEvent } from "./agents.ts";
 import type { Effect } from "./effects.ts";
 import type { RestartConfig } from "./restart-policy.ts";
@@ -20,7 +21,40 @@ export interface RevisionSource {
   release(digest: string): void;
 }
 
-export type AgentStore = Pick<Store, "putAgent" | "getAgent" | "getCheckpoint" | "commit" | "listExchanges" | "findExchange" | "listLiveAgents">;
+export type AgentStore = Pick<Store, "putAgent" | "getAgent" | "getState" | "getWait" | "commit" | "listExchanges" | "findExchange" | "listLiveAgents">;
+
+/** Where committed messages and events go from here (D3). */
+export interface Outbox {
+  /** They are on disk now: in order, all of one commit. */
+  committed(entries: readonly StoredOutboxEntry[]): void;
+}
+
+/** Who wakes agents for their timers. */
+export interface TimerWatch {
+  /** On disk now: what was set and cancelled, in order, and before that the timer whose firing the commit was; null for none. */
+  changed(agentId: string, changes: readonly TimerChange[], fired: FiredTimer | null): void;
+}
+
+export interface FiredTimer {
+  readonly timerId: string;
+  readonly dueAt: number;
+}
+
+export interface SupervisedAgent {
+  readonly id: string;
+  readonly sessionId: string;
+  readonly record: AgentRecord;
+}
+
+/** Who acts on an agent's fate beyond the agent itself. None of these is called while the agent cannot be looked up. */
+export interface Supervision {
+  /** A fault ended its instance and it goes on from its last commit; its siblings may have to as well. Not called for Agent.restart(). */
+  restarted(agent: SupervisedAgent): void;
+  /** Its restart policy does not start it again: it is to be stopped, for this reason. */
+  finished(agent: SupervisedAgent, reason: string): void;
+  /** It belongs to somebody else by now (D5) and has let go of everything; this object is of no further use. */
+  fenced(agent: SupervisedAgent): void;
+}
 
 export interface ModuleCells {
   readonly stepSeconds: HistogramCell;
@@ -65,6 +99,10 @@ export interface Surroundings {
   readonly restart: RestartConfig;
   readonly exchangesKept: number;
   readonly idleAfterMs: number;
-  /** Lets an emitted message go to its agent; the sender does not wait. */
+  readonly outbox: Outbox;
+  readonly timers: TimerWatch;
+  readonly supervision: Supervision;
+  readonly durability: Config["durability"];
+  /** Lets a message go that an agent without durability emitted; the sender does not wait. */
   readonly deliver: (effect: Extract<Effect, { kind: "message" }>, from: { readonly agentId: string; readonly sessionId: string }) => void;
 }

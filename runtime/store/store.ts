@@ -8,6 +8,7 @@
  * Errors: STORE_UNAVAILABLE (closed, full, read-only), STORE_CORRUPT,
  * SESSION_NOT_FOUND (an agent is put into a session that is gone),
  * AGENT_NOT_FOUND (a commit to an agent that is gone),
+ * MESSAGE_ID_REUSED (a commit of a message that took effect before, D2),
  * AGENT_FENCED (a commit under an epoch that is over, D5).
  */
 
@@ -216,9 +217,11 @@ export interface AgentCommit {
   /** The message, event, timer or task behind it; empty when there is none. */
   readonly causeId: string;
   readonly committedAt: number;
+  /** With the first commit (epoch 1, sequence 1) of an agent that the store does not have: creates it, as putAgent would. */
   readonly agent: AgentRecord | null;
   readonly state: StateImage | null;
   readonly wait: WaitRecord | null;
+  /** Refused with MESSAGE_ID_REUSED when an exchange of the same message id is remembered: the message took effect before (D2). */
   readonly exchange: ExchangeRecord | null;
   readonly counters: AgentCounters | null;
   /** In order; entry i has the key {agentId, commitSequence, i}. */
