@@ -178,10 +178,6 @@ function put(bench: Pick<OperatorBench, "agents">, of: AgentRecord, commitSequen
 function storeOf(bench: Unwired): OperatorDeps["store"] {
   return {
     getAgent: (agentId) => Promise.resolve(bench.agents.get(agentId) ?? null),
-    putAgent(of) {
-      put(bench, of, 0);
-      return Promise.resolve();
-    },
     commit(commit) {
       if (bench.failCommit !== null) return Promise.reject(bench.failCommit);
       bench.committed.push(commit);

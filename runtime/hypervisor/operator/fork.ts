@@ -66,14 +66,7 @@ export class AgentForks {
       metadata: { ...source.metadata, [FORKED_FROM]: origin },
       statusMessage: "",
     };
-    // As a spawn does: one that is cut off here is found at the next start.
-    await store.putAgent({ ...record, state: "INITIALIZING" });
-    try {
-      await store.commit(this.#firstCommit(record, origin, image));
-    } catch (thrown) {
-      await store.putAgent({ ...record, state: "TERMINATED", statusMessage: "its first commit failed" }).catch(() => undefined);
-      throw thrown;
-    }
+    await store.commit(this.#firstCommit(record, origin, image));
     await agents.activate(record.agentId);
     publish({
       type: "AGENT_SPAWNED",
@@ -88,6 +81,7 @@ export class AgentForks {
     return record;
   }
 
+  /** It creates the agent: there is none without its state. */
   #firstCommit(record: AgentRecord, origin: string, state: StateImage): AgentCommit {
     const { keepExchanges, keepCommits } = this.#deps;
     return {

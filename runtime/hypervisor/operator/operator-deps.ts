@@ -10,7 +10,7 @@ import type { Store, StoredAgent } from "../../store/store.ts";
 
 export type OperatorStore = Pick<
   Store,
-  "getAgent" | "putAgent" | "commit" | "getState" | "listCommits" | "countLiveAgents" | "auditAgent" | "auditHost" | "listDeadLetters" | "getDeadLetter" | "dropDeadLetter"
+  "getAgent" | "commit" | "getState" | "listCommits" | "countLiveAgents" | "auditAgent" | "auditHost" | "listDeadLetters" | "getDeadLetter" | "dropDeadLetter"
 >;
 
 /** What these calls ask of the living agents. */
