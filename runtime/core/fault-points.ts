@@ -36,9 +36,11 @@ export interface Fault {
   readonly point: FaultPoint;
   /** The how-manieth time the point is reached, from 1. */
   readonly hit: number;
-  /** `kill`: SIGKILL to this process. `fail`: throws STORE_UNAVAILABLE there, each time from `hit` on until disarmed. */
-  readonly action: "kill" | "fail";
+  /** `kill`: SIGKILL to this process. Each time from `hit` on, until disarmed: `fail` throws STORE_UNAVAILABLE there, `slow` holds the thread for a while. */
+  readonly action: "kill" | "fail" | "slow";
 }
+
+const SLOW_MS = 25;
 
 let armed: Fault | null = null;
 let hits = 0;
@@ -59,5 +61,6 @@ export function faultPoint(point: FaultPoint): void {
 function reached(fault: Fault): void {
   if (++hits < fault.hit) return;
   if (fault.action === "kill") process.kill(process.pid, "SIGKILL");
+  if (fault.action === "slow") return void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SLOW_MS);
   throw new SirsiError("STORE_UNAVAILABLE", `the fault point ${fault.point} was armed to fail`);
 }
