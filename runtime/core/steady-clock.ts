@@ -25,7 +25,7 @@ export function steadyClock(clock: Clock): Clock {
       const gap = clock.now() - (now + passed);
       const most = passed * CATCH_UP;
       now += passed + (Math.abs(gap) < NUDGE_MS ? gap : Math.max(-most, Math.min(most, gap)));
-      return now;
+      return Math.round(now);
     },
     monotonic: () => clock.monotonic(),
     after: (delayMs, callback) => clock.after(delayMs, callback),
