@@ -6,5 +6,5 @@ export type { LedgerModule, LedgerRevision, ModuleLedger } from "./module-ledger
 export { ModuleRegistry } from "./module-registry.ts";
 export { PREPARATION } from "./prepared.ts";
 export { DEFAULT_CACHE_MAX_BYTES, DEFAULT_KEEP_SUPERSEDED } from "./registry-types.ts";
-export type { InstallOutcome, ModuleStateName, ModuleView, RegistryConfig, RegistryEvent, RevisionView, TakeOutcome } from "./registry-types.ts";
+export type { CandidateRevision, InstallOutcome, ModuleStateName, ModuleView, RegistryConfig, RegistryEvent, RevisionView, TakeOutcome } from "./registry-types.ts";
 export * from "./revision.ts";

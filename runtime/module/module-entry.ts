@@ -6,6 +6,14 @@ import type { Revision } from "./revision.ts";
 
 const DIGEST_PREFIX = /^[0-9a-f]{8,64}$/;
 
+export interface HeldCandidate {
+  readonly from: Revision;
+  readonly to: Revision;
+  readonly file: string;
+  /** The sidecar that it was admitted under. */
+  readonly sidecar: string | null;
+}
+
 export class ModuleEntry {
   readonly name: string;
   file: string;
@@ -13,6 +21,10 @@ export class ModuleEntry {
   active: Revision | null = null;
   /** The sidecar that the active revision was admitted under. */
   activeSidecar: string | null = null;
+  /** What would take the active revision's place. */
+  candidate: HeldCandidate | null = null;
+  /** Digest of the last candidate that was turned down, while its file lies there: it is not taken again unasked. */
+  turnedDown: string | null = null;
   lastError: PlainError | null = null;
   /** Newest first. */
   #records: LedgerRevision[] = [];
@@ -62,6 +74,11 @@ export class ModuleEntry {
   /** Served once or serves now. */
   hasServed(digest: string): boolean {
     return this.#records.some((record) => record.digest === digest && (record.state === "ACTIVE" || record.state === "SUPERSEDED"));
+  }
+
+  /** Of any state: whatever it became, agents may still be on it. */
+  knows(digest: string): boolean {
+    return this.#records.some((record) => record.digest === digest);
   }
 
   superseded(): LedgerRevision[] {

@@ -32,4 +32,6 @@ export interface ModuleLedger {
   listModules(): Promise<LedgerModule[]>;
   /** Newest first. */
   listRevisions(module: string): Promise<LedgerRevision[]>;
+  /** Agents that have not ended, asleep ones too, by the digest of their revision. */
+  countByDigest(module: string): Promise<ReadonlyMap<string, number>>;
 }

@@ -2,9 +2,10 @@
  * The modules of this host: what the module directory, the ledger and the operators make of them.
  *
  * Invariants:
- *  1. The file in the module directory is what serves: rollback and install write it first.
- *  2. A file that cannot be taken changes nothing but its module's lastError; the revision
- *     that served goes on serving, over restarts too.
+ *  1. The file in the module directory is what serves, or is to serve: rollback and install
+ *     write it first.
+ *  2. A file that cannot be taken, or was taken and not kept, changes nothing but its module's
+ *     lastError; the revision that served goes on serving, over restarts too.
  *  3. The bytes of a revision are in the archive before it becomes active, and stay there
  *     while it is active, in use, or among the newest superseded ones.
  *  4. What is done to one file is done in order, and so is what is done to one module;
@@ -14,6 +15,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { SirsiError, type PlainError } from "../core/errors.ts";
+import { faultPoint } from "../core/fault-points.ts";
 import { openAdmission, type Admission } from "./admission.ts";
 import type { AdmissionOutcome } from "./admission-pipeline.ts";
 import type { AdmissionPolicy } from "./admit.ts";
@@ -23,11 +25,12 @@ import { ModuleCatalog } from "./module-catalog.ts";
 import { ModuleDirectory, MODULE_EXTENSION, type ModuleFile } from "./module-directory.ts";
 import { ModuleEntry } from "./module-entry.ts";
 import type { LedgerRevision, ModuleLedger } from "./module-ledger.ts";
-import type { InstallOutcome, ModuleView, RegistryConfig, RegistryEvent, TakeOutcome } from "./registry-types.ts";
+import type { InstallOutcome, ModuleView, RegistryConfig, RegistryEvent, SuccessfulTake, TakeOutcome } from "./registry-types.ts";
 import { RevisionArchive } from "./revision-archive.ts";
 import type { Revision } from "./revision.ts";
 import { RevisionShelf } from "./revision-shelf.ts";
 import { SerialLanes } from "./serial-lanes.ts";
+import { Succession, type TakeManner } from "./succession.ts";
 import { type DirectoryWatcher, watchDirectory } from "./watcher.ts";
 
 interface Refusal {
@@ -49,11 +52,11 @@ export class ModuleRegistry {
   readonly #shelf: RevisionShelf;
   readonly #lanes = new SerialLanes();
   readonly #catalog: ModuleCatalog;
+  readonly #succession: Succession;
   /** Files whose module another file provides, with that module's name. */
   readonly #shadowed = new Map<string, string>();
   readonly #subscribers = new Set<(event: RegistryEvent) => void>();
   #watcher: DirectoryWatcher | null = null;
-  #forgetting = false;
   #closed = false;
 
   constructor(config: RegistryConfig, ledger: ModuleLedger) {
@@ -64,6 +67,7 @@ export class ModuleRegistry {
     this.#archive = new RevisionArchive(join(config.dataDir, "revisions"));
     this.#shelf = new RevisionShelf(this.#archive, this.#admission);
     this.#catalog = new ModuleCatalog((digest) => this.#shelf.loaded(digest));
+    this.#succession = new Succession({ config, ledger, archive: this.#archive, shelf: this.#shelf, catalog: this.#catalog, emit: (event) => this.#emit(event) });
   }
 
   /** Takes what the ledger knows and what the directory holds; resolves when all of it was looked at. */
@@ -98,7 +102,7 @@ export class ModuleRegistry {
   /** A module that the ledger knows and no file gave: retired, or served from the archive (invariant 2). */
   async #recover(entry: ModuleEntry, fileThere: boolean): Promise<void> {
     const digest = entry.activeDigest;
-    if (!fileThere) return this.#lanes.run(moduleLane(entry.name), () => this.#retire(entry));
+    if (!fileThere) return this.#lanes.run(moduleLane(entry.name), () => this.#succession.retire(entry));
     if (digest === null) return;
     try {
       const revision = await this.#shelf.load(digest);
@@ -135,6 +139,7 @@ export class ModuleRegistry {
   }
 
   #emit(event: RegistryEvent): void {
+    if (event.kind === "retired") for (const [file, name] of this.#shadowed) if (name === event.module) void this.#takeQuietly(file);
     for (const subscriber of this.#subscribers) {
       try {
         subscriber(event);
@@ -174,7 +179,7 @@ export class ModuleRegistry {
   release(digest: string): void {
     if (!this.#shelf.release(digest)) return;
     const entry = this.#catalog.ofDigest(digest);
-    if (entry !== null) void this.#quietly("forgetting old revisions", this.#lanes.run(moduleLane(entry.name), () => this.#forgetOld(entry)));
+    if (entry !== null) void this.#quietly("forgetting old revisions", this.#lanes.run(moduleLane(entry.name), () => this.#succession.forgetOld(entry)));
   }
 
   /**
@@ -182,18 +187,7 @@ export class ModuleRegistry {
    * nobody needs may be forgotten. Before it none is.
    */
   allowForgetting(): void {
-    this.#forgetting = true;
-  }
-
-  async #forgetOld(entry: ModuleEntry): Promise<void> {
-    if (!this.#forgetting) return;
-    const idle = entry.superseded().filter((record) => !this.#shelf.inUse(record.digest));
-    for (const record of idle.slice(this.#config.keepSuperseded)) {
-      await this.#shelf.forget(record.digest);
-      entry.forget(record.digest);
-    }
-    const refused = entry.records.filter((record) => record.state === "REJECTED" || record.state === "PENDING_APPROVAL");
-    for (const record of refused.slice(this.#config.keepSuperseded)) entry.forget(record.digest);
+    this.#succession.allowForgetting();
   }
 
   // -- Operators ------------------------------------------------------------------------------
@@ -203,8 +197,8 @@ export class ModuleRegistry {
     this.#admission.setPolicy(policy);
   }
 
-  /** Writes the bytes to the module directory and makes them the module's active revision. Throws when they are rejected. */
-  async install(bytes: Uint8Array, options: { readonly validateOnly: boolean }): Promise<InstallOutcome> {
+  /** Writes the bytes to the module directory and takes them as its module's revision. Throws when they are rejected. */
+  async install(bytes: Uint8Array, { validateOnly }: { readonly validateOnly: boolean }): Promise<InstallOutcome> {
     const first = await this.#admission.admit(bytes, { sidecar: null, ungranted: "pending" });
     const name = this.#nameOf(first);
     const file = this.#catalog.entries.get(name)?.file ?? `${name}${MODULE_EXTENSION}`;
@@ -213,24 +207,35 @@ export class ModuleRegistry {
       const outcome = sidecar === null ? first : await this.#admission.admit(bytes, { sidecar, ungranted: "pending" });
       this.#nameOf(outcome);
       this.#requireFree(file, name);
-      if (options.validateOnly && outcome.kind === "admitted") return { kind: "valid", module: name, revision: outcome.revision };
-      if (options.validateOnly && outcome.kind === "pending") return { ...outcome, module: name };
-      await this.#directory.write(file, bytes);
-      return successful(await this.#apply(file, { bytes, sidecar }, outcome, false));
+      return validateOnly ? looked(name, outcome) : await this.#put(file, { bytes, sidecar }, outcome);
     });
   }
 
+  /** The bytes become the module's file, and are taken from there. */
+  async #put(file: string, content: ModuleFile, outcome: AdmissionOutcome): Promise<SuccessfulTake> {
+    await this.#directory.write(file, content.bytes);
+    faultPoint("module.file-written");
+    return successful(await this.#apply(file, content, outcome, { force: false, asked: true }));
+  }
+
   /** Reads the module's file again and admits it afresh. Throws when it is rejected. */
-  async reload(name: string): Promise<Extract<TakeOutcome, { kind: "activated" | "pending" | "unchanged" }>> {
+  async reload(name: string, { validateOnly } = CHANGE): Promise<InstallOutcome> {
     const { file } = this.#catalog.require(name);
     this.#requireFree(file, name);
-    const taken = await this.#take(file, true);
-    if (taken.kind === "gone") throw new SirsiError("MODULE_RETIRED", `the file of module ${name} is gone; install the module again`, { metadata: { module: name } });
+    if (validateOnly) return await this.#lanes.run(fileLane(file), () => this.#look(file, name));
+    const taken = await this.#take(file, { force: true, asked: true });
+    if (taken.kind === "gone") throw fileIsGone(name);
     return successful(taken);
   }
 
-  /** Makes an earlier revision active again: `digest`, whole or its beginning, or null for the one before. */
-  async rollback(name: string, digest: string | null): Promise<Extract<TakeOutcome, { kind: "activated" | "pending" | "unchanged" }>> {
+  async #look(file: string, name: string): Promise<InstallOutcome> {
+    const content = await this.#directory.read(file);
+    if (content === null) throw fileIsGone(name);
+    return looked(name, await this.#admission.admit(content.bytes, { sidecar: content.sidecar, ungranted: "pending" }));
+  }
+
+  /** Takes an earlier revision again: `digest`, whole or its beginning, or null for the one before. */
+  async rollback(name: string, digest: string | null, { validateOnly } = CHANGE): Promise<InstallOutcome> {
     const entry = this.#catalog.require(name);
     const { file } = entry;
     return this.#lanes.run(fileLane(file), async () => {
@@ -241,8 +246,7 @@ export class ModuleRegistry {
       const content = { bytes: kept.bytes, sidecar: await this.#directory.readSidecar(file) };
       const outcome = await this.#admission.admit(content.bytes, { sidecar: content.sidecar, ungranted: "pending" });
       if (outcome.kind !== "admitted") throw SirsiError.revive(outcome.error);
-      await this.#directory.write(file, content.bytes);
-      return successful(await this.#apply(file, content, outcome, false));
+      return validateOnly ? looked(name, outcome) : await this.#put(file, content, outcome);
     });
   }
 
@@ -264,6 +268,37 @@ export class ModuleRegistry {
     throw new SirsiError("MODULE_REJECTED", `${file} in the module directory provides module ${owner.name}, so it cannot be module ${name}'s; rename that file`);
   }
 
+  // -- Candidates -----------------------------------------------------------------------------
+
+  /** The revision that waits to take the module's active one's place. */
+  candidateOf(name: string): Revision | null {
+    return this.#catalog.entries.get(name)?.candidate?.to ?? null;
+  }
+
+  /** Makes the module's candidate active. Repeatable. MODULE_REJECTED when it is its candidate no longer. */
+  async activate(name: string, digest: string): Promise<void> {
+    await this.#within(name, (entry) => this.#succession.activate(entry, digest));
+  }
+
+  /** The candidate is not to be taken, for this reason: not at the next start either, until somebody asks for it. */
+  async reject(name: string, revision: Revision, reason: string): Promise<void> {
+    await this.#within(name, (entry) => this.#succession.reject(entry, revision, reason));
+  }
+
+  /** The candidate goes, and may come again. */
+  async withdraw(name: string, digest: string): Promise<void> {
+    await this.#within(name, (entry) => Promise.resolve(this.#succession.withdraw(entry, digest)));
+  }
+
+  /** `from`, which is active, is not kept: `to` is active again. Repeatable. */
+  async revert(name: string, from: Revision, to: Revision, reason: string): Promise<void> {
+    await this.#within(name, (entry) => this.#succession.revert(entry, from, to, reason));
+  }
+
+  #within(name: string, act: (entry: ModuleEntry) => Promise<void>): Promise<void> {
+    return this.#lanes.run(moduleLane(name), () => act(this.#catalog.require(name)));
+  }
+
   #nameOf(outcome: AdmissionOutcome): string {
     if (outcome.kind === "rejected") throw SirsiError.revive(outcome.error);
     return outcome.kind === "admitted" ? outcome.revision.manifest.name : outcome.manifest.name;
@@ -272,7 +307,7 @@ export class ModuleRegistry {
   // -- From file to revision --------------------------------------------------------------------
 
   async #takeQuietly(file: string): Promise<void> {
-    await this.#quietly(`taking ${file}`, this.#take(file, false));
+    await this.#quietly(`taking ${file}`, this.#take(file, { force: false, asked: false }));
   }
 
   async #quietly(what: string, work: Promise<unknown>): Promise<void> {
@@ -285,7 +320,7 @@ export class ModuleRegistry {
     }
   }
 
-  #take(file: string, force: boolean): Promise<TakeOutcome> {
+  #take(file: string, manner: TakeManner): Promise<TakeOutcome> {
     return this.#lanes.run(fileLane(file), async () => {
       let content: ModuleFile | null;
       try {
@@ -296,21 +331,23 @@ export class ModuleRegistry {
       if (content === null) return this.#fileGone(file);
       const entry = this.#catalog.ofFile(file);
       const active = entry?.active ?? null;
-      if (!force && entry !== null && active !== null && active.digest === digestOf(content.bytes) && entry.activeSidecar === content.sidecar) {
+      const digest = digestOf(content.bytes);
+      if (!manner.force && entry !== null && active !== null && entry.candidate === null && active.digest === digest && entry.activeSidecar === content.sidecar) {
         entry.lastError = null;
         return { kind: "unchanged", module: entry.name, revision: active };
       }
+      if (!manner.asked && entry?.turnedDown === digest && entry.lastError !== null) return { kind: "rejected", module: entry.name, file, digest, error: entry.lastError };
       const outcome = await this.#admission.admit(content.bytes, { sidecar: content.sidecar, ungranted: "pending" });
-      return this.#apply(file, content, outcome, force);
+      return this.#apply(file, content, outcome, manner);
     });
   }
 
   /** Within the file's lane. */
-  #apply(file: string, content: ModuleFile, outcome: AdmissionOutcome, force: boolean): Promise<TakeOutcome> {
+  #apply(file: string, content: ModuleFile, outcome: AdmissionOutcome, manner: TakeManner): Promise<TakeOutcome> {
     const sizeBytes = content.bytes.length;
     switch (outcome.kind) {
       case "admitted":
-        return this.#lanes.run(moduleLane(outcome.revision.manifest.name), () => this.#activate(file, content, outcome.revision, force));
+        return this.#lanes.run(moduleLane(outcome.revision.manifest.name), () => this.#admitted(file, content, outcome.revision, manner));
       case "pending": {
         const { name, version } = outcome.manifest;
         return this.#lanes.run(moduleLane(name), () => this.#wait(outcome, { file, digest: outcome.digest, name, version, sizeBytes, error: outcome.error }));
@@ -323,30 +360,13 @@ export class ModuleRegistry {
     }
   }
 
-  async #activate(file: string, content: ModuleFile, revision: Revision, force: boolean): Promise<TakeOutcome> {
+  async #admitted(file: string, content: ModuleFile, revision: Revision, manner: TakeManner): Promise<TakeOutcome> {
     const { name, version } = revision.manifest;
     const { digest, sizeBytes } = revision;
     const holder = await this.#holderOf(name, file);
     if (holder !== null) return this.#shadow(holder, { file, digest, name, version, sizeBytes, error: new SirsiError("MODULE_REJECTED", `module ${name} is provided by ${holder.file} already; remove one of the two files, or give one another name in its manifest`).toPlain() });
     this.#shadowed.delete(file);
-    const entry = this.#catalog.entries.get(name) ?? new ModuleEntry(name, file);
-    const from = entry.active;
-    if (!force && from?.digest === digest && entry.activeSidecar === content.sidecar && entry.file === file) {
-      entry.lastError = null;
-      return { kind: "unchanged", module: name, revision: from };
-    }
-    await this.#archive.put(digest, content);
-    const record: LedgerRevision = { digest, module: name, version, state: "ACTIVE", reason: "", sizeBytes, installedAt: this.#config.clock.now() };
-    await this.#ledger.putModule({ module: name, activeDigest: digest, retired: false, file }, record);
-    await this.#supersede(entry, digest);
-    entry.record(record);
-    this.#catalog.entries.set(name, entry);
-    this.#shelf.put(revision);
-    Object.assign(entry, { file, retired: false, active: revision, activeSidecar: content.sidecar, lastError: null });
-    await this.#leaveFile(file, name);
-    this.#emit({ kind: "activated", module: name, from, to: revision });
-    await this.#forgetOld(entry);
-    return { kind: "activated", module: name, from, to: revision };
+    return this.#succession.take(file, content, revision, manner);
   }
 
   /** The module of this name when another file that is still there provides it. */
@@ -354,21 +374,6 @@ export class ModuleRegistry {
     const holder = this.#catalog.entries.get(name);
     if (holder === undefined || holder.retired || holder.file === file || holder.activeDigest === null) return null;
     return (await this.#directory.list()).includes(holder.file) ? holder : null;
-  }
-
-  async #supersede(entry: ModuleEntry, but: string): Promise<void> {
-    for (const record of entry.records.filter((other) => other.state === "ACTIVE" && other.digest !== but)) {
-      const superseded: LedgerRevision = { ...record, state: "SUPERSEDED" };
-      await this.#ledger.putRevision(superseded);
-      entry.amend(superseded);
-    }
-  }
-
-  /** The file gives module `now`; whatever it gave before is retired, or forgotten when it never served. */
-  async #leaveFile(file: string, now: string): Promise<void> {
-    for (const former of this.#catalog.entries.values()) {
-      if (former.file === file && former.name !== now && !former.retired) await this.#retire(former);
-    }
   }
 
   async #wait(outcome: Extract<AdmissionOutcome, { kind: "pending" }>, refusal: Refusal): Promise<TakeOutcome> {
@@ -406,6 +411,7 @@ export class ModuleRegistry {
     const entry = (named?.file === file || named?.retired === true ? named : null) ?? this.#catalog.ofFile(file) ?? this.#newEntry(name, file);
     if (entry === null) return null;
     if (!entry.retired) entry.file = file;
+    if (entry.file === file) entry.candidate = null; // what the file held before is gone
     entry.lastError = error;
     if (entry.name !== name || entry.hasServed(digest)) return entry;
     const record: LedgerRevision = { digest, module: name, version, state, reason: error.message, sizeBytes, installedAt: this.#config.clock.now() };
@@ -428,21 +434,8 @@ export class ModuleRegistry {
     this.#shadowed.delete(file);
     const entry = this.#catalog.ofFile(file);
     if (entry === null) return { kind: "gone", module: "" };
-    await this.#lanes.run(moduleLane(entry.name), () => this.#retire(entry));
+    await this.#lanes.run(moduleLane(entry.name), () => this.#succession.retire(entry));
     return { kind: "gone", module: entry.name };
-  }
-
-  async #retire(entry: ModuleEntry): Promise<void> {
-    if (!entry.records.some((record) => entry.hasServed(record.digest))) {
-      this.#catalog.entries.delete(entry.name);
-      return;
-    }
-    const last = entry.active;
-    await this.#ledger.putModule({ module: entry.name, activeDigest: null, retired: true, file: entry.file }, null);
-    await this.#supersede(entry, "");
-    Object.assign(entry, { retired: true, active: null, activeSidecar: null, lastError: null });
-    this.#emit({ kind: "retired", module: entry.name, last });
-    for (const [file, name] of this.#shadowed) if (name === entry.name) void this.#takeQuietly(file);
   }
 }
 
@@ -454,8 +447,20 @@ function moduleLane(name: string): string {
   return `module:${name}`;
 }
 
-function successful<T extends TakeOutcome>(taken: T): Extract<T, { kind: "activated" | "pending" | "unchanged" }> {
+const CHANGE = { validateOnly: false };
+
+/** What admission says of bytes that were only looked at. */
+function looked(module: string, outcome: AdmissionOutcome): InstallOutcome {
+  if (outcome.kind === "rejected") throw SirsiError.revive(outcome.error);
+  return outcome.kind === "admitted" ? { kind: "valid", module, revision: outcome.revision } : { ...outcome, module };
+}
+
+function successful(taken: TakeOutcome): SuccessfulTake {
   if (taken.kind === "rejected") throw SirsiError.revive(taken.error);
   if (taken.kind === "gone") throw new SirsiError("MODULE_NOT_FOUND", `the file of module ${taken.module} vanished while it was taken; install it again`);
-  return taken as Extract<T, { kind: "activated" | "pending" | "unchanged" }>;
+  return taken;
+}
+
+function fileIsGone(name: string): SirsiError {
+  return new SirsiError("MODULE_RETIRED", `the file of module ${name} is gone; install the module again`, { metadata: { module: name } });
 }

@@ -20,6 +20,8 @@ export interface RegistryConfig {
   readonly admitTimeoutMs: number;
   readonly cacheMaxBytes: number;
   readonly clock: Clock;
+  /** Whether a revision that would take another's place waits for activate() or reject(); else it is active at once. */
+  readonly holdCandidates?: boolean;
   /** Told of what went wrong in the background: watching, the ledger, a subscriber. */
   readonly onFault: (error: SirsiError, where: string) => void;
   /** In place of the registry's own; the registry closes it. */
@@ -49,8 +51,19 @@ export interface ModuleView {
   readonly lastError: PlainError | null;
 }
 
+/** A revision that was admitted and would take another's place: it waits for activate() or reject(). */
+export interface CandidateRevision {
+  readonly module: string;
+  /** What serves, or, of a retired module, what served last. */
+  readonly from: Revision;
+  readonly to: Revision;
+  /** An operator asked for this very revision, so what was said against it before does not count. */
+  readonly asked: boolean;
+}
+
 /** What became of a file, or of bytes that were installed. */
 export type TakeOutcome =
+  | ({ readonly kind: "candidate" } & CandidateRevision)
   | { readonly kind: "activated"; readonly module: string; readonly from: Revision | null; readonly to: Revision }
   /** It serves already. */
   | { readonly kind: "unchanged"; readonly module: string; readonly revision: Revision }
@@ -60,12 +73,16 @@ export type TakeOutcome =
   /** The file is not there. */
   | { readonly kind: "gone"; readonly module: string };
 
+export type SuccessfulTake = Extract<TakeOutcome, { readonly kind: "activated" | "candidate" | "unchanged" | "pending" }>;
+
 export type InstallOutcome =
-  | Extract<TakeOutcome, { readonly kind: "activated" | "unchanged" | "pending" }>
+  | SuccessfulTake
   /** validateOnly: it would be admitted. */
   | { readonly kind: "valid"; readonly module: string; readonly revision: Revision };
 
 export type RegistryEvent =
   /** `from` and `to` are of one digest when only the sidecar or the policy changed. */
-  | Extract<TakeOutcome, { readonly kind: "activated" | "pending" | "rejected" }>
+  | Extract<TakeOutcome, { readonly kind: "activated" | "candidate" | "pending" | "rejected" }>
+  /** `from` was active and was not kept: `to` is active again. */
+  | { readonly kind: "reverted"; readonly module: string; readonly from: Revision; readonly to: Revision; readonly reason: string }
   | { readonly kind: "retired"; readonly module: string; readonly last: Revision | null };

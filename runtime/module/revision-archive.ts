@@ -23,7 +23,7 @@ export class RevisionArchive {
 
   async put(digest: string, { bytes, sidecar }: ModuleFile): Promise<void> {
     await this.#guard("written", async () => {
-      if ((await this.#sidecar(digest)) !== sidecar) {
+      if ((await this.#readSidecar(digest)) !== sidecar) {
         if (sidecar === null) await rm(this.#path(digest, SIDECAR_EXTENSION), { force: true });
         else await writeAtomically(this.#path(digest, SIDECAR_EXTENSION), Buffer.from(sidecar));
       }
@@ -46,7 +46,7 @@ export class RevisionArchive {
       if (digestOf(bytes) !== digest) {
         throw new SirsiError("STORE_CORRUPT", `the kept bytes of revision ${digest.slice(0, 12)} are not what they were; install the module again, or restore the data directory from a backup`);
       }
-      return { bytes: new Uint8Array(bytes), sidecar: await this.#sidecar(digest) };
+      return { bytes: new Uint8Array(bytes), sidecar: await this.#readSidecar(digest) };
     });
   }
 
@@ -61,7 +61,12 @@ export class RevisionArchive {
     return join(this.#directory, digest + extension);
   }
 
-  async #sidecar(digest: string): Promise<string | null> {
+  /** What the revision was last admitted under. */
+  async sidecar(digest: string): Promise<string | null> {
+    return this.#guard("read", () => this.#readSidecar(digest));
+  }
+
+  async #readSidecar(digest: string): Promise<string | null> {
     const text = await readOrNull(this.#path(digest, SIDECAR_EXTENSION));
     return text?.toString("utf8") ?? null;
   }

@@ -11,6 +11,8 @@ export function testPolicy(change: Partial<AdmissionPolicy> = {}): AdmissionPoli
 export class MemoryLedger implements ModuleLedger {
   readonly modules = new Map<string, LedgerModule>();
   readonly revisions = new Map<string, LedgerRevision>();
+  /** Live agents of any module by digest. */
+  readonly peopled = new Map<string, number>();
 
   async putModule(module: LedgerModule, revision: LedgerRevision | null): Promise<void> {
     this.modules.set(module.module, module);
@@ -30,5 +32,9 @@ export class MemoryLedger implements ModuleLedger {
   listRevisions(module: string): Promise<LedgerRevision[]> {
     const of = [...this.revisions.values()].filter((revision) => revision.module === module);
     return Promise.resolve(of.toReversed().toSorted((a, b) => b.installedAt - a.installedAt));
+  }
+
+  countByDigest(): Promise<ReadonlyMap<string, number>> {
+    return Promise.resolve(this.peopled);
   }
 }
