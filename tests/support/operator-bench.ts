@@ -102,7 +102,7 @@ export interface OperatorBench {
   readonly held: { instances: number; revisions: number };
   readonly deliveries: { readonly agentId: string; readonly delivery: Delivery }[];
   answer: (delivery: Delivery) => Promise<Reply> | Reply;
-  readonly activated: string[];
+  readonly adopted: string[];
   readonly released: string[];
   readonly events: HostEvent[];
 }
@@ -128,7 +128,7 @@ export function operatorBench(): OperatorBench {
     held: { instances: 0, revisions: 0 },
     deliveries: [],
     answer: (delivery) => echo(delivery),
-    activated: [],
+    adopted: [],
     released: [],
     events: [],
   };
@@ -146,7 +146,14 @@ export function operatorBench(): OperatorBench {
         bench.deliveries.push({ agentId, delivery });
         return await bench.answer(delivery);
       },
-      activate: (agentId) => Promise.resolve(bench.activated.push(agentId)),
+      get count() {
+        return bench.live.host;
+      },
+      countOf: () => bench.live.session,
+      adopt(agentId) {
+        bench.adopted.push(agentId);
+        return Promise.resolve();
+      },
       release(agentId) {
         bench.released.push(agentId);
         return Promise.resolve();
@@ -185,7 +192,6 @@ function storeOf(bench: Unwired): OperatorDeps["store"] {
     },
     getState: (_agentId, at) => Promise.resolve(bench.states.get(at ?? Math.max(...bench.states.keys())) ?? null),
     listCommits: (agentId, before, limit) => Promise.resolve(agentId === AGENT ? bench.commits.filter(({ commitSequence }) => commitSequence < before).slice(0, limit) : []),
-    countLiveAgents: ({ sessionId }) => Promise.resolve(sessionId === null ? bench.live.host : bench.live.session),
     auditAgent: (agentId) => Promise.resolve(bench.agents.has(agentId) ? bench.audit : null),
     auditHost(max) {
       bench.auditMax.push(max);

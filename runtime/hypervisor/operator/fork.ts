@@ -10,13 +10,12 @@ import { SirsiError } from "../../core/errors.ts";
 import { newId } from "../../core/ids.ts";
 import { SerialLanes } from "../../module/serial-lanes.ts";
 import { lostError } from "../../sandbox/index.ts";
-import type { AgentCommit, AgentQuery, AgentRecord, CommitEntry, SessionRecord, StateChain, StateImage } from "../../store/store.ts";
+import type { AgentCommit, AgentRecord, CommitEntry, SessionRecord, StateChain, StateImage } from "../../store/store.ts";
 import { type OperatorDeps, storedAgent } from "./operator-deps.ts";
 import type { Rebuilt, Scratch } from "./scratch.ts";
 
 export const FORKED_FROM = "sirsi.forked_from";
 
-const ANY_AGENT: AgentQuery = { sessionId: null, module: null, digest: null, parentAgentId: null };
 /** Commits looked through for one at rest: far more than one step's waits are. */
 const SEARCH_MAX = 1_000;
 
@@ -67,7 +66,7 @@ export class AgentForks {
       statusMessage: "",
     };
     await store.commit(this.#firstCommit(record, origin, image));
-    await agents.activate(record.agentId);
+    await agents.adopt(record.agentId);
     publish({
       type: "AGENT_SPAWNED",
       sessionId: record.sessionId,
@@ -109,15 +108,15 @@ export class AgentForks {
   }
 
   async #requireRoom({ sessionId, config }: SessionRecord): Promise<void> {
-    const { store, maxAgents } = this.#deps;
-    const [inSession, inHost] = await Promise.all([store.countLiveAgents({ ...ANY_AGENT, sessionId }), store.countLiveAgents(ANY_AGENT)]);
+    const { agents, maxAgents } = this.#deps;
+    const inSession = await agents.countOf(sessionId);
     if (inSession >= config.maxAgents) {
       throw new SirsiError("AGENT_LIMIT_REACHED", `the session has ${inSession} agents and may have ${config.maxAgents}; delete those that are done, or fork in a session with a larger config.max_agents`, {
         metadata: { session_id: sessionId, max_agents: String(config.maxAgents) },
       });
     }
-    if (inHost >= maxAgents) {
-      throw new SirsiError("AGENT_LIMIT_REACHED", `this host has ${inHost} agents, as many as it may (max_concurrent_agents); delete agents that are done, or raise the limit`);
+    if (agents.count >= maxAgents) {
+      throw new SirsiError("AGENT_LIMIT_REACHED", `this host has ${agents.count} agents, as many as it may (max_concurrent_agents); delete agents that are done, or raise the limit`);
     }
   }
 

@@ -1,5 +1,5 @@
 /** What the operator's calls stand on, and the questions that several of them ask. */
-import type { Delivery, PublishEvent, Reply } from "../../agent/agents.ts";
+import type { Agents, PublishEvent } from "../../agent/agents.ts";
 import type { RevisionSource } from "../../agent/surroundings.ts";
 import type { Clock } from "../../core/clock.ts";
 import { SirsiError } from "../../core/errors.ts";
@@ -10,18 +10,16 @@ import type { Store, StoredAgent } from "../../store/store.ts";
 
 export type OperatorStore = Pick<
   Store,
-  "getAgent" | "commit" | "getState" | "listCommits" | "countLiveAgents" | "auditAgent" | "auditHost" | "listDeadLetters" | "getDeadLetter" | "dropDeadLetter"
+  "getAgent" | "commit" | "getState" | "listCommits" | "auditAgent" | "auditHost" | "listDeadLetters" | "getDeadLetter" | "dropDeadLetter"
 >;
 
 /** What these calls ask of the living agents. */
-export interface OperatorAgents {
-  /** AGENT_NOT_FOUND, AGENT_TERMINATED, and all that the message itself may end with. */
-  send(agentId: string, delivery: Delivery): Promise<Reply>;
-  /** Makes an agent that the store has one of this host's. */
-  activate(agentId: string): Promise<unknown>;
+export type OperatorAgents = Pick<Agents, "send" | "count" | "countOf"> & {
+  /** Takes in an agent that was put into the store by others. */
+  adopt(agentId: string): Promise<void>;
   /** Lets a quarantined agent work again. */
   release(agentId: string): Promise<void>;
-}
+};
 
 export interface OperatorDeps {
   readonly store: OperatorStore;

@@ -204,7 +204,7 @@ describe("ForkAgent", () => {
       metadata: { team: "infra", "sirsi.forked_from": `${AGENT}@30` },
       statusMessage: "",
     });
-    expect(bench.activated).toEqual([agentId]);
+    expect(bench.adopted).toEqual([agentId]);
     expect(bench.events).toMatchObject([{ type: "AGENT_SPAWNED", sessionId: SESSION, sourceAgentId: agentId, attributes: { forked_from: `${AGENT}@30` } }]);
     expect(bench.held).toEqual({ instances: 0, revisions: 0 });
   });
@@ -225,7 +225,7 @@ describe("ForkAgent", () => {
     expect((await refusal(fork(41n))).message).toContain("fork commit 42");
     bench.commits = [commitEntry(41, "wait")];
     expect((await refusal(fork(41n))).message).toContain("no commit at rest is kept");
-    expect([bench.committed, bench.activated]).toEqual([[], []]);
+    expect([bench.committed, bench.adopted]).toEqual([[], []]);
   });
 
   it("keeps to the session's and the host's limits", async () => {
@@ -239,7 +239,7 @@ describe("ForkAgent", () => {
   it("leaves no agent behind when the commit fails", async () => {
     bench.failCommit = new SirsiError("STORE_UNAVAILABLE", "the disk is full");
     expect(await codeOf(fork())).toBe("STORE_UNAVAILABLE");
-    expect([bench.activated, bench.events]).toEqual([[], []]);
+    expect([bench.adopted, bench.events]).toEqual([[], []]);
   });
 
   it.each([
