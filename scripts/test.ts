@@ -76,6 +76,8 @@ const SECTIONS: readonly Section[] = [
     run: () => [generatedCodeIsCurrent(), command("node", "scripts/generate-guest-codec.ts", "--check"), command("node", "scripts/generate-docs.ts", "--check")].every(Boolean),
   },
   { name: "tests", run: runTests },
+  // A few kills only; `npm run crash -- --minutes N` is the long run.
+  { name: "crash", run: () => command("node", "tests/crash/main.ts", "--minutes", "0.4", "--seed", "1") },
   { name: "demo", run: () => command("node", "scripts/demo.ts") },
 ];
 

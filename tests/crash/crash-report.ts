@@ -19,6 +19,7 @@ export interface CrashReport {
   readonly killsByMoment: Readonly<Record<string, number>>;
   readonly pointsNotReached: Readonly<Record<string, number>>;
   readonly messages: { readonly answered: number; readonly sentAgain: number; readonly repeats: number; readonly refused: number; readonly unsettled: number };
+  readonly reads: { readonly answered: number; readonly refused: Readonly<Record<string, number>> };
   readonly booked: Readonly<Record<string, number>>;
   readonly faults: Readonly<Record<string, number>>;
   readonly swaps: { readonly calls: Readonly<Record<string, number>>; readonly ends: Readonly<Record<string, number>>; readonly refusals: Readonly<Record<string, number>>; readonly moved: number; readonly movedBack: number };
@@ -51,6 +52,7 @@ export function reportOf(options: CrashOptions, tally: Tally, disk: string, took
       refused: tally.of("refused without effect"),
       unsettled: tally.of("unsettled questions"),
     },
+    reads: { answered: tally.of("reads answered"), refused: tally.below("reads refused ") },
     booked: tally.below("booked "),
     faults: tally.below("answers "),
     swaps: { calls: tally.below("swap calls "), ends: tally.below("swap ends "), refusals: tally.below("swap refusals "), moved: tally.of("agents moved"), movedBack: tally.of("agents moved back") },
@@ -88,6 +90,7 @@ export function markdownOf(report: CrashReport): string {
     ["kills", `${report.kills} in ${report.minutes} minutes: ${list(report.killsByKind)}`],
     ["when they came", list(report.killsByMoment)],
     ["messages answered", `${thousands(messages.answered)}; ${thousands(messages.sentAgain)} were sent again after a failure, ${thousands(messages.repeats)} after their answer, on purpose`],
+    ["reads", `${thousands(report.reads.answered)} answered; refused: ${list(report.reads.refused)}`],
     ["commands booked", list(report.booked)],
     ["faults on purpose", list(report.faults)],
     ["hot swaps", `${list(swaps.calls)}; ended ${list(swaps.ends)}; refused or cut off: ${list(swaps.refusals)}`],

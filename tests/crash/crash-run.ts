@@ -153,7 +153,8 @@ export class CrashRun {
       await pause(act.atMs, undefined, { signal: over.signal });
       await stage.swapper.act(act, client);
     });
-    const spell = this.#spell(host, cycle, over.signal);
+    // Settled from the start: what is cut off in the middle is nobody's error.
+    const besides = Promise.allSettled([...acts, this.#spell(host, cycle, over.signal)]);
     await Promise.race([host.ended, pause(cycle.killAtMs)]);
     // Clients finish what they have begun with the next host, and begin nothing.
     void stage.gate.close();
@@ -161,7 +162,7 @@ export class CrashRun {
     const died = host.end;
     await host.kill();
     stage.line.disconnect();
-    await Promise.allSettled([...acts, spell]);
+    await besides;
     if (died === null) return "under load";
     return this.#mustBeArmed(host) === "host ended" ? "under load, by itself" : "under load";
   }

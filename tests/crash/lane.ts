@@ -68,6 +68,7 @@ export class Lane {
       await gate.pass();
       try {
         if (draw.chance(0.04)) await this.#repeat();
+        else if (draw.chance(0.03)) await this.#look();
         else await this.#command();
         await pause(draw.scaled(1, 24), undefined, { signal: stop });
       } catch (thrown) {
@@ -149,6 +150,23 @@ export class Lane {
     if (answer.kind === "error" && answer.error.reason === "REPLY_FORGOTTEN") tally.count("repeats forgotten");
     else if (show(answer) === old.answer) tally.count("repeats answered the same");
     else this.#violated("repeat", old.answer, show(answer), old.ledger);
+  }
+
+  /** Reads are to be answered, or refused with a reason that says to come again. */
+  async #look(): Promise<void> {
+    const { draw, line, ledgers, sessionId, stop, tally } = this.#set;
+    const place = { sessionId, agentId: draw.one(ledgers).agentId };
+    const call = draw.one(["getAgentStatus", "listMessages", "getAgent"] as const);
+    this.doing = call;
+    const { agents } = await line.client();
+    try {
+      await agents[call](place, { deadlineMs: CALL_DEADLINE_MS, signal: stop, retries: 0 });
+      tally.count("reads answered");
+    } catch (thrown) {
+      const error = ClientError.from(thrown);
+      if (!AGAIN.has(error.reason)) this.#violated("read", `${call} to be answered`, show({ kind: "error", error }));
+      else if (error.reason !== "") tally.count(`reads refused ${error.reason}`);
+    }
   }
 
   #remember(entry: Remembered): void {

@@ -80,7 +80,7 @@ const COMMIT_POINTS = ["commit.before-write", "commit.in-transaction", "commit.w
 export function planCycle(seed: number, number: number): Cycle {
   const draw = new Draw(seed, `cycle ${number}`);
   const ordeal = draw.weighted(ORDEALS);
-  const loadMs = draw.whole(900, 3_600);
+  const loadMs = draw.whole(1_000, 4_500);
   // Points take turns, so that a run of some length reaches each.
   const point = FAULT_POINTS[(number + draw.whole(0, 3)) % FAULT_POINTS.length] as FaultPoint;
   const fromMs = draw.whole(100, Math.floor(loadMs / 2));
@@ -89,7 +89,7 @@ export function planCycle(seed: number, number: number): Cycle {
     number,
     ordeal,
     fault: planFault(draw, ordeal, point),
-    killAtMs: ordeal === "recovery" ? draw.whole(50, 2_500) : ordeal === "point" ? loadMs + 2_500 : loadMs,
+    killAtMs: ordeal === "recovery" ? draw.whole(50, 4_000) : ordeal === "point" ? loadMs + 2_500 : loadMs,
     spell: { fromMs, toMs: fromMs + draw.whole(200, 1_000) },
     swaps: planSwaps(draw, loadMs, swapPoint, point === "swap.before-revert"),
     tears: draw.chance(0.2) ? draw.whole(1, 3) : 0,

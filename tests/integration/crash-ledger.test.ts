@@ -5,7 +5,7 @@ import { readReport } from "../crash/report.ts";
 import { bookedBy, readReply, writeCommand, type Command } from "../crash/commands.ts";
 import { LedgerBuilds, SOUND } from "../crash/ledger-builds.ts";
 import { BUILD_TIMEOUT_MS } from "../support/built-agents.ts";
-import { Guest } from "../support/guest.ts";
+import { Guest, type ResponseInput } from "../support/guest.ts";
 
 const LEDGERS = [{ name: "a0", agentId: "id-0" }, { name: "a1", agentId: "id-1" }];
 
@@ -29,7 +29,7 @@ class World {
 
   #guest(module: WebAssembly.Module, name: string, agentId: string): Guest {
     const guest = new Guest(module, {
-      request: ({ request }) => {
+      request: ({ request }): ResponseInput => {
         if (request.case === "ask") return { response: { case: "ask", value: this.guests.get(request.value.agentId)!.message(request.value.message!, {}) } };
         if (request.case === "getDocument") return { response: { case: "getDocument", value: { found: this.#seen(guest).has(request.value.key), content: this.#seen(guest).get(request.value.key) ?? new Uint8Array() } } };
         return { response: { case: "sleep", value: {} } };
