@@ -21,7 +21,7 @@ export interface RevisionSource {
   release(digest: string): void;
 }
 
-export type AgentStore = Pick<Store, "putAgent" | "getAgent" | "getState" | "getWait" | "commit" | "listExchanges" | "findExchange" | "listLiveAgents">;
+export type AgentStore = Pick<Store, "putAgent" | "getAgent" | "getState" | "getWait" | "commit" | "listCommits" | "listExchanges" | "findExchange" | "listLiveAgents">;
 
 /** Where committed messages and events go from here (D3). */
 export interface Outbox {
