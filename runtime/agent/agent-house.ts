@@ -1,353 +1,492 @@
 /**
- * All agents of this host: who they are, how they come and go, and how one asks another.
+ * All agents of this host: how they come and go, are addressed, and ask one another.
+ *
+ * A host knows its agents through the store. In memory are those in use (residency.ts);
+ * one that sleeps comes back when it is addressed, by whoever addresses it: a client,
+ * another agent, an event, a timer.
  *
  * Invariants
- * - G1 An agent is registered before its first await, so limits count it from the start.
- * - G2 An agent that asks waits for at most one other; a circle of waits is refused when
- *   it would close (ASK_CYCLE), not found out by a deadline.
+ * - G1 An agent counts against the limits from before its first await.
+ * - G2 A circle of agents that ask each other is refused when it would close (asking.ts).
+ * - G3 Whoever has an Agent in hand uses it in the same turn of the event loop: later it
+ *   may have left, and another object stand for it.
  */
-import { hash } from "node:crypto";
+import type { Asker, AskTarget } from "../capability/index.ts";
 import type { AgentEvent } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
 import type { MessageResult } from "../contract/gen/sirsi/agent/v1/guest_pb.ts";
-import { type Message, MessageMetricsSchema, Priority, type SuggestionContext } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
-import { create } from "@bufbuild/protobuf";
-import type { Asker, AskTarget } from "../capability/index.ts";
-import type { Clock } from "../core/clock.ts";
+import { type Message, Priority, type SuggestionContext } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { SirsiError } from "../core/errors.ts";
+import { faultPoint } from "../core/fault-points.ts";
 import { isMessageId, newId } from "../core/ids.ts";
 import type { Revision } from "../module/revision.ts";
-import type { AgentRecord } from "../store/store.ts";
+import type { AgentQuery, AgentRecord, DeadLetter, StoredAgent, StoredOutboxEntry, TimerRecord } from "../store/store.ts";
 import { Agent } from "./agent.ts";
-import type { AgentChanges, Agents, AgentView, Delivery, Reply, SpawnSpec, SwapReport } from "./agents.ts";
+import type { AgentChanges, AgentPage, Agents, AgentView, Delivery, HostEvent, Reply, SpawnSpec } from "./agents.ts";
+import { AlarmClock } from "./alarm-clock.ts";
+import { Asking } from "./asking.ts";
+import { Census } from "./census.ts";
+import { wasRefused } from "./delivery-fate.ts";
+import { HealthRounds } from "./health-rounds.ts";
+import type { AgentHouseConfig, HouseGround } from "./house-ground.ts";
+import { IdUpkeep } from "./id-upkeep.ts";
+import { type EventEffect, OutboxCourier } from "./outbox-courier.ts";
+import { Residency } from "./residency.ts";
+import { hasEnded, isUnfinished, notFound, Roll } from "./roll.ts";
+import { sleepingView } from "./sleeping-view.ts";
+import { SupervisionTree } from "./supervision-tree.ts";
 import type { Surroundings } from "./surroundings.ts";
-
-export interface AgentHouseConfig {
-  readonly maxAgents: number;
-  /** Has the agent hear its session's topic; returns how to stop. */
-  readonly hearTopic: (sessionId: string, topic: string, hear: (event: AgentEvent) => void) => () => void;
-}
-
-/** Ended agents whose last look is still answered. */
-const REMEMBERED_MAX = 1_000;
-const SWAPS_AT_ONCE = 16;
-const RESTORE_PAGE = 500;
-const DEFAULT_SPAWN_MS = 30_000;
+import type { SwapOutcome } from "./swap.ts";
+import { TopicHearers } from "./topic-hearers.ts";
+import { eachAtMost } from "./turnstile.ts";
+import { type Awakening, WakeUp } from "./wake-up.ts";
+import { windDown } from "./wind-down.ts";
 
 export interface RestoreReport {
+  /** Agents that the host has. */
   readonly restored: number;
-  /** Agents whose revision is gone: they are kept in the store and set aside. */
-  readonly unreachable: readonly { readonly agentId: string; readonly reason: string }[];
+  /** What goes on after the host has begun to serve. Never rejects. */
+  readonly awake: Promise<Awakening>;
 }
+
+const DEFAULT_SPAWN_MS = 30_000;
+/** Events that wait for their sleeping hearers; later ones are dropped, as a full mailbox drops them. */
+const HEARD_MAX = 10_000;
+const CLOSING_AT_ONCE = 64;
+const BYTES_VALUE = "type.googleapis.com/google.protobuf.BytesValue";
+const NOBODY: AgentQuery = { sessionId: null, module: null, digest: null, parentAgentId: null };
 
 export class AgentHouse implements Agents {
   readonly #around: Surroundings;
-  readonly #config: AgentHouseConfig;
-  readonly #agents = new Map<string, Agent>();
-  readonly #bySession = new Map<string, Map<string, Agent>>();
-  readonly #ended = new Map<string, AgentView>();
-  /** Who waits for whom: asker to asked. */
-  readonly #waitsFor = new Map<string, string>();
-  readonly #topics = new Map<string, (() => void)[]>();
+  readonly #ground: HouseGround;
+  readonly #census: Census;
+  readonly #residency: Residency<Agent>;
+  readonly #roll: Roll;
+  readonly #asking: Asking;
+  readonly #hearers: TopicHearers;
+  readonly #courier: OutboxCourier;
+  readonly #alarms: AlarmClock;
+  readonly #rounds: HealthRounds<Agent>;
+  readonly #upkeep: IdUpkeep;
+  readonly #tree: SupervisionTree;
+  #heard = 0;
+  #restored: Promise<RestoreReport> | null = null;
   #closing = false;
-  #closed = false;
+  #closed: Promise<void> | null = null;
 
-  constructor(around: Surroundings, config: AgentHouseConfig) {
-    this.#around = around;
-    this.#config = config;
+  constructor(ground: HouseGround, config: AgentHouseConfig) {
+    const { clock, durability, log, random, store } = ground;
+    this.#ground = ground;
+    this.#around = { ...ground, ...this.#providedToAgents() };
+    this.#census = new Census(store, config.maxAgents);
+    this.#residency = new Residency({
+      clock,
+      maxResident: config.maxResident,
+      maxBytes: config.maxResidentBytes,
+      idleAfterMs: ground.idleAfterMs,
+      load: (agentId) => this.#load(agentId),
+      onFault: (error, agentId) => log.warn({ agentId, err: error.message }, "an agent could not leave memory and stays for now"),
+    });
+    this.#roll = new Roll({ store, revisions: ground.revisions, residency: this.#residency });
+    this.#asking = new Asking({ clock, send: (agentId, sessionId, delivery) => this.#sendWithin(sessionId, agentId, delivery) });
+    this.#hearers = new TopicHearers(config.hearTopic, (agentId, event) => this.#hear(agentId, event));
+    this.#courier = new OutboxCourier({
+      clock,
+      random,
+      store,
+      log,
+      deliver: (entry, message) => this.#deliverEntry(entry, message),
+      publish: (entry, event) => this.#publishEntry(entry, event),
+      onDead: (letter) => this.#tellUndelivered(letter),
+    });
+    this.#alarms = new AlarmClock({ clock, random, store, log, fire: (timer) => this.#fire(timer) });
+    this.#rounds = new HealthRounds({ clock, intervalMs: config.healthIntervalMs, agents: () => this.#residency.agents(), size: () => this.#residency.size });
+    this.#upkeep = new IdUpkeep({ clock, store, keptMs: durability.messageIdsKeptSeconds * 1_000, log });
+    this.#tree = new SupervisionTree({ store, log, strategyOf: (agentId) => this.#strategyOf(agentId), resident: (agentId) => this.#residency.get(agentId) });
+  }
+
+  #providedToAgents(): Pick<Surroundings, "outbox" | "timers" | "supervision" | "deliver"> {
+    return {
+      outbox: { committed: (entries) => this.#courier.committed(entries) },
+      timers: { changed: (agentId, changes, fired) => this.#alarms.changed(agentId, changes, fired) },
+      supervision: {
+        restarted: (agent) => void this.#tree.restarted(agent),
+        finished: (agent, reason) => this.#finish(agent.id, reason),
+        fenced: (agent) => this.#residency.remove(agent.id),
+      },
+      deliver: (effect, from) => this.#deliver(effect, from),
+    };
   }
 
   get count(): number {
-    return this.#agents.size;
+    return this.#census.total;
   }
 
-  // --- coming and going --------------------------------------------------------
-
-  async spawn(spec: SpawnSpec): Promise<AgentView> {
-    this.#requireOpen();
-    if (this.#agents.size >= this.#config.maxAgents) {
-      throw new SirsiError("AGENT_LIMIT_REACHED", `this host has ${this.#agents.size} agents, as many as it may (max_concurrent_agents); delete agents that are done, or raise the limit`);
-    }
-    const { clock, metrics } = this.#around;
-    const started = clock.monotonic();
-    const revision = this.#around.revisions.resolve(spec.agentType);
-    const now = clock.now();
-    const record: AgentRecord = {
-      agentId: newId(now),
-      sessionId: spec.sessionId,
-      module: revision.manifest.name,
-      digest: revision.digest,
-      state: "INITIALIZING",
-      parentAgentId: spec.parentAgentId,
-      createdAt: now,
-      updatedAt: now,
-      metadata: spec.metadata,
-      config: spec.config,
-      context: spec.context,
-      statusMessage: "",
-    };
-    const agent = new Agent(this.#around, record, revision, null);
-    this.#register(agent);
-    try {
-      await agent.begin(spec.deadline ?? started + DEFAULT_SPAWN_MS);
-    } catch (thrown) {
-      this.#unregister(agent);
-      // One that was stopped while it came up has let go of it already.
-      if (agent.phase.kind !== "terminated") this.#around.revisions.release(revision.digest);
-      throw thrown;
-    }
-    this.#listen(agent);
-    metrics.histogram("sirsi_spawn_seconds", revision.manifest.name).observe((clock.monotonic() - started) / 1000);
-    this.#around.publish({ type: "AGENT_SPAWNED", sessionId: agent.sessionId, sourceAgentId: agent.id, targetAgentId: "", payload: null, topic: "", attributes: { module: record.module, version: revision.manifest.version, digest: record.digest }, traceparent: "" });
-    return agent.view();
-  }
-
-  /** Knows again, after a restart, every agent that had not ended. Their instances open when needed. */
-  async restore(): Promise<RestoreReport> {
-    const unreachable: { agentId: string; reason: string }[] = [];
-    let restored = 0;
-    for (let after = ""; ; ) {
-      const page = await this.#around.store.listLiveAgents(after, RESTORE_PAGE);
-      for (const stored of page) {
-        try {
-          const revision = await this.#around.revisions.revisionByDigest(stored.record.digest);
-          const agent = new Agent(this.#around, stored.record, revision, stored);
-          this.#register(agent);
-          agent.restored();
-          this.#listen(agent);
-          restored++;
-        } catch (thrown) {
-          unreachable.push({ agentId: stored.record.agentId, reason: SirsiError.from(thrown).message });
-        }
-      }
-      const last = page.at(-1);
-      if (last === undefined || page.length < RESTORE_PAGE) break;
-      after = last.record.agentId;
-    }
-    return { restored, unreachable };
-  }
-
-  async stop(agentId: string, reason: string): Promise<void> {
-    const agent = this.#agents.get(agentId);
-    if (agent === undefined) return;
-    this.#unlisten(agentId);
-    await agent.stop(reason);
-    this.#unregister(agent);
-    this.#ended.set(agentId, agent.view());
-    for (const oldest of this.#ended.keys()) {
-      if (this.#ended.size <= REMEMBERED_MAX) break;
-      this.#ended.delete(oldest);
-    }
-  }
-
-  #register(agent: Agent): void {
-    this.#agents.set(agent.id, agent);
-    let session = this.#bySession.get(agent.sessionId);
-    if (session === undefined) {
-      session = new Map();
-      this.#bySession.set(agent.sessionId, session);
-    }
-    session.set(agent.id, agent);
-  }
-
-  #unregister(agent: Agent): void {
-    this.#agents.delete(agent.id);
-    const session = this.#bySession.get(agent.sessionId);
-    session?.delete(agent.id);
-    if (session?.size === 0) this.#bySession.delete(agent.sessionId);
-  }
-
-  #listen(agent: Agent): void {
-    const { topics } = agent.revision.manifest;
-    if (topics.length === 0) return;
-    const hear = (event: AgentEvent) => {
-      if (event.sourceAgentId !== agent.id && !agent.hear(event)) this.#around.log.warn({ agentId: agent.id, topic: event.topic }, "an event was dropped: the agent's mailbox is full, or it is set aside");
-    };
-    this.#topics.set(agent.id, topics.map((topic) => this.#config.hearTopic(agent.sessionId, topic, hear)));
-  }
-
-  /** Its new revision may hear other topics. */
-  #relisten(agent: Agent): void {
-    this.#unlisten(agent.id);
-    if (agent.phase.kind !== "terminated") this.#listen(agent);
-  }
-
-  #unlisten(agentId: string): void {
-    for (const off of this.#topics.get(agentId) ?? []) off();
-    this.#topics.delete(agentId);
-  }
-
-  #requireOpen(): void {
-    if (this.#closing) throw new SirsiError("SHUTTING_DOWN", "the host is shutting down and takes no new work; try again when it is back", { retryAfterMs: 1_000 });
-  }
-
-  // --- looking --------------------------------------------------------------------
-
-  find(agentId: string): AgentView | null {
-    return this.#agents.get(agentId)?.view() ?? this.#ended.get(agentId) ?? null;
-  }
-
-  recordOf(agentId: string): AgentRecord | null {
-    return (this.#agents.get(agentId) ?? this.#ended.get(agentId))?.record ?? null;
-  }
-
-  ofSession(sessionId: string): readonly AgentView[] {
-    return Array.from(this.#bySession.get(sessionId)?.values() ?? [], (agent) => agent.view());
-  }
-
-  /** Every agent, for sums over all of them. */
-  all(): Iterable<Agent> {
-    return this.#agents.values();
+  countOf(sessionId: string): number | Promise<number> {
+    return this.#census.of(sessionId);
   }
 
   /** Live agents of a module by the digest of their revision. */
-  countByDigest(module: string): ReadonlyMap<string, number> {
-    const counts = new Map<string, number>();
-    for (const { record } of this.#agents.values()) {
-      if (record.module === module) counts.set(record.digest, (counts.get(record.digest) ?? 0) + 1);
+  countByDigest(module: string): Promise<ReadonlyMap<string, number>> {
+    return this.#ground.store.countByDigest(module);
+  }
+
+  /** Those in memory. */
+  residents(): Iterable<Agent> {
+    return this.#residency.agents();
+  }
+
+  get residentCount(): number {
+    return this.#residency.size;
+  }
+
+  // --- beginning -----------------------------------------------------------------
+
+  /** Knows again what the store has. Repeatable: later calls get the first one's report. */
+  restore(): Promise<RestoreReport> {
+    this.#restored ??= this.#restore();
+    return this.#restored;
+  }
+
+  async #restore(): Promise<RestoreReport> {
+    const { clock, log, random, revisions, store } = this.#ground;
+    await this.#census.open();
+    const wakeUp = new WakeUp({
+      clock,
+      random,
+      store,
+      revisions,
+      log,
+      hear: (agentId, sessionId, topics) => this.#hearers.set(agentId, sessionId, topics),
+      activate: (agentId) => this.activate(agentId),
+      remove: (agentId) => this.stop(agentId, "its spawn was cut off"),
+      deliver: () => {
+        this.#courier.start();
+        this.#alarms.start();
+      },
+      closed: () => this.#closed !== null,
+    });
+    this.#rounds.start();
+    this.#upkeep.start();
+    return { restored: this.#census.total, awake: wakeUp.run() };
+  }
+
+  async spawn(spec: SpawnSpec): Promise<AgentView> {
+    this.#requireOpen();
+    this.#census.enter(spec.sessionId);
+    let made = false;
+    try {
+      const agent = await this.#bringUp(spec);
+      // It may have been stopped as it came up.
+      made = agent.phase.kind !== "terminated";
+      return agent.view();
+    } finally {
+      this.#census.entered(spec.sessionId, made);
     }
-    return counts;
+  }
+
+  async #bringUp(spec: SpawnSpec): Promise<Agent> {
+    const { clock, metrics, revisions } = this.#around;
+    const started = clock.monotonic();
+    const revision = revisions.resolve(spec.agentType);
+    const record = newRecord(spec, revision, clock.now());
+    const agent = new Agent(this.#around, record, revision, null);
+    this.#residency.add(agent);
+    this.#roll.begin(agent);
+    try {
+      await agent.begin(spec.deadline ?? started + DEFAULT_SPAWN_MS);
+    } catch (thrown) {
+      this.#residency.remove(agent.id);
+      // One that was stopped while it came up has let go of it already.
+      if (agent.phase.kind !== "terminated") revisions.release(revision.digest);
+      throw thrown;
+    } finally {
+      this.#roll.begun(agent.id);
+    }
+    this.#hearers.set(agent.id, agent.sessionId, agent.phase.kind === "terminated" ? [] : agent.revision.manifest.topics);
+    this.#residency.release(agent.id);
+    metrics.histogram("sirsi_spawn_seconds", record.module).observe((clock.monotonic() - started) / 1000);
+    this.#around.publish(eventOf("AGENT_SPAWNED", agent, { module: record.module, version: revision.manifest.version, digest: record.digest }));
+    return agent;
+  }
+
+  /** Takes in an agent that was put into the store by others. */
+  async adopt(agentId: string): Promise<void> {
+    const { sessionId, revision } = await this.activate(agentId);
+    this.#census.found(sessionId);
+    this.#hearers.set(agentId, sessionId, revision.manifest.topics);
+  }
+
+  /** The agent, brought up when it sleeps. AGENT_NOT_FOUND, AGENT_TERMINATED, and why its revision cannot be had. G3. */
+  activate(agentId: string): Promise<Agent> {
+    if (this.#closed !== null) return Promise.reject(shuttingDown());
+    if (this.#roll.hasEnded(agentId)) return Promise.reject(this.#roll.missing(agentId));
+    return this.#residency.activate(agentId);
+  }
+
+  async #load(agentId: string): Promise<Agent> {
+    const { store } = this.#ground;
+    const [stored, wait] = await Promise.all([store.getAgent(agentId), store.getWait(agentId)]);
+    if (stored === null || isUnfinished(stored)) throw notFound(agentId);
+    if (stored.record.state === "TERMINATED") throw hasEnded(stored.record);
+    const revision = await this.#revisionOf(stored);
+    if (this.#closed !== null) throw shuttingDown();
+    faultPoint("page.in");
+    const agent = new Agent(this.#around, stored.record, revision, stored);
+    agent.restored();
+    if (wait !== null) agent.resumeWait(wait);
+    return agent;
+  }
+
+  async #revisionOf({ record }: StoredAgent): Promise<Revision> {
+    try {
+      return await this.#ground.revisions.revisionByDigest(record.digest);
+    } catch (thrown) {
+      const { code, message, details } = SirsiError.from(thrown);
+      throw new SirsiError(code, `agent ${record.agentId} cannot work: ${message}. Its state is kept`, details);
+    }
+  }
+
+  // --- ending --------------------------------------------------------------------
+
+  async stop(agentId: string, reason: string): Promise<void> {
+    for (;;) {
+      const agent = this.#residency.get(agentId);
+      if (agent !== null) {
+        await this.#stopResident(agent, reason);
+        return;
+      }
+      if ((await this.#residency.asleep(agentId, () => this.#stopAsleep(agentId, reason))) !== null) return;
+    }
+  }
+
+  async #stopResident(agent: Agent, reason: string): Promise<void> {
+    this.#hearers.drop(agent.id);
+    // Whoever brings it up counts it.
+    const counted = !this.#roll.isComing(agent.id);
+    await agent.stop(reason);
+    if (this.#residency.peek(agent.id) !== agent) return;
+    this.#residency.remove(agent.id);
+    this.#roll.end(agent.view());
+    if (counted) this.#census.left(agent.sessionId);
+  }
+
+  /** It has no instance that could be told. */
+  async #stopAsleep(agentId: string, reason: string): Promise<void> {
+    const { clock, store } = this.#ground;
+    const stored = await store.getAgent(agentId);
+    if (stored === null || stored.record.state === "TERMINATED") return;
+    const record: AgentRecord = { ...stored.record, state: "TERMINATED", statusMessage: reason, updatedAt: clock.now() };
+    await store.putAgent(record);
+    this.#hearers.drop(agentId);
+    this.#census.left(record.sessionId);
+    if (isUnfinished(stored)) return;
+    const manifest = await this.#ground.revisions.revisionByDigest(record.digest).then(
+      (revision) => revision.manifest,
+      () => null,
+    );
+    if (manifest !== null) this.#roll.end(sleepingView({ ...stored, record }, manifest));
+    this.#around.publish(eventOf("AGENT_STOPPED", { id: agentId, sessionId: record.sessionId }, { reason, module: record.module }));
+  }
+
+  #finish(agentId: string, reason: string): void {
+    this.stop(agentId, reason).catch((thrown: unknown) => this.#ground.log.error({ agentId, err: SirsiError.from(thrown).message }, "an agent that is not to be started again could not be ended; the next message to it tries again"));
+  }
+
+  // --- looking -------------------------------------------------------------------
+
+  find(agentId: string): AgentView | null | Promise<AgentView | null> {
+    return this.#roll.find(agentId);
+  }
+
+  recordOf(agentId: string): AgentRecord | null | Promise<AgentRecord | null> {
+    return this.#roll.recordOf(agentId);
+  }
+
+  list(sessionId: string, afterAgentId: string, limit: number): Promise<AgentPage> {
+    return this.#roll.list({ ...NOBODY, sessionId }, afterAgentId, limit);
   }
 
   async exchanges(agentId: string, beforeSequence: number, limit: number): Promise<readonly { readonly sequence: number; readonly body: Uint8Array }[]> {
-    const agent = this.#need(agentId);
-    return agent.durable ? await this.#around.store.listExchanges(agentId, beforeSequence, limit) : agent.conversation.list(beforeSequence, limit);
+    const agent = this.#residency.peek(agentId);
+    if (agent !== null && !agent.durable) return agent.conversation.list(beforeSequence, limit);
+    if (agent === null && (await this.find(agentId)) === null) throw notFound(agentId);
+    return await this.#ground.store.listExchanges(agentId, beforeSequence, limit);
   }
 
-  // --- work -----------------------------------------------------------------------
+  // --- work ------------------------------------------------------------------------
 
   send(agentId: string, delivery: Delivery): Promise<Reply> {
-    if (this.#closing) return Promise.reject(new SirsiError("SHUTTING_DOWN", "the host is shutting down and takes no new messages; send again when it is back", { retryAfterMs: 1_000 }));
-    const agent = this.#agents.get(agentId);
-    if (agent === undefined) return Promise.reject(this.#missing(agentId));
-    return this.#pass(agent, delivery);
+    if (this.#closing) return Promise.reject(shuttingDown());
+    const agent = this.#residency.use(agentId);
+    return agent === null ? this.#wakeWith(agentId, delivery) : this.#pass(agent, delivery);
+  }
+
+  async #wakeWith(agentId: string, delivery: Delivery): Promise<Reply> {
+    return await this.#pass(await this.activate(agentId), delivery);
   }
 
   /** What one agent has for another is work in hand: it goes through while the host drains. */
   #pass(agent: Agent, delivery: Delivery): Promise<Reply> {
-    if (this.#closed) return Promise.reject(new SirsiError("SHUTTING_DOWN", "the host is shutting down; send again when it is back", { retryAfterMs: 1_000 }));
+    if (this.#closed !== null) return Promise.reject(shuttingDown());
     this.#around.publish({ type: "MESSAGE_RECEIVED", sessionId: agent.sessionId, sourceAgentId: delivery.sourceAgentId, targetAgentId: agent.id, payload: null, topic: "", attributes: { message_id: delivery.message.messageId }, traceparent: delivery.traceparent });
     return agent.send(delivery);
   }
 
   async suggest(agentId: string, context: SuggestionContext, max: number, deadline: number | null, signal: AbortSignal | null) {
     this.#requireOpen();
-    return await this.#need(agentId).suggest(context, max, deadline, signal);
+    return await (await this.activate(agentId)).suggest(context, max, deadline, signal);
   }
 
   async update(agentId: string, changes: AgentChanges): Promise<AgentView> {
-    const agent = this.#need(agentId);
+    const agent = await this.activate(agentId);
     await agent.update(changes);
     return agent.view();
   }
 
-  #need(agentId: string): Agent {
-    const agent = this.#agents.get(agentId);
-    if (agent === undefined) throw this.#missing(agentId);
-    return agent;
+  /** Lets a quarantined agent work again. */
+  async release(agentId: string): Promise<void> {
+    await (await this.activate(agentId)).release();
   }
 
-  #missing(agentId: string): SirsiError {
-    const ended = this.#ended.get(agentId);
-    if (ended !== undefined) return new SirsiError("AGENT_TERMINATED", `agent ${agentId} has ended (${ended.record.statusMessage}); spawn a new agent`);
-    return new SirsiError("AGENT_NOT_FOUND", `no agent has the id ${agentId}; list the session's agents with \`sirsi agent list\``);
+  /** Moves one agent to another revision, at a quiet moment of its own. */
+  async swapAgent(agentId: string, to: Revision, cause: "swap" | "revert"): Promise<SwapOutcome> {
+    const agent = await this.activate(agentId);
+    const outcome = await agent.swap(to, cause);
+    if (outcome.kind === "moved" && agent.phase.kind !== "terminated") this.#hearers.set(agentId, agent.sessionId, to.manifest.topics);
+    return outcome;
   }
+
+  #requireOpen(): void {
+    if (this.#closing) throw shuttingDown();
+  }
+
+  // --- between agents ----------------------------------------------------------------
 
   /** The `ask` capability. */
-  async ask(target: AskTarget, asker: Asker): Promise<MessageResult> {
-    const agent = this.#agents.get(target.agentId);
-    if (agent === undefined || agent.sessionId !== asker.sessionId) throw new SirsiError("AGENT_NOT_FOUND", `no agent of this session has the id ${target.agentId}`);
-    this.#requireNoCycle(asker.agentId, target.agentId);
-    this.#waitsFor.set(asker.agentId, target.agentId);
-    try {
-      const answer = this.#pass(agent, this.#deliveryOf(target, asker));
-      const reply = await settledInTime(answer, target, asker.signal, this.#around.clock);
-      return { $typeName: "sirsi.agent.v1.MessageResult", response: reply.response, suggestions: [...reply.suggestions], metrics: create(MessageMetricsSchema, reply.metrics) };
-    } finally {
-      this.#waitsFor.delete(asker.agentId);
-    }
+  ask(target: AskTarget, asker: Asker): Promise<MessageResult> {
+    return this.#asking.ask(target, asker);
   }
 
-  #deliveryOf(target: AskTarget, asker: Asker): Delivery {
-    const message: Message = { ...target.message };
-    // The same step asks under the same id, so a step that is run again asks only once.
-    if (!isMessageId(message.messageId)) message.messageId = `ask-${hash("sha1", `${asker.agentId}/${asker.idempotencyKey}`, "hex")}`;
-    return { message, context: {}, priority: Priority.NORMAL, sourceAgentId: asker.agentId, deadline: target.deadline, signal: asker.signal, traceparent: asker.traceparent, onPartial: null };
+  async #sendWithin(sessionId: string, agentId: string, delivery: Delivery): Promise<Reply> {
+    const agent = this.#residency.use(agentId) ?? (await this.activate(agentId));
+    if (agent.sessionId !== sessionId) throw new SirsiError("AGENT_NOT_FOUND", `no agent of this session has the id ${agentId}`);
+    return await this.#pass(agent, delivery);
   }
 
-  #requireNoCycle(askerId: string, targetId: string): void {
-    const path = [askerId];
-    for (let at: string | undefined = targetId; at !== undefined; at = this.#waitsFor.get(at)) {
-      path.push(at);
-      if (at === askerId) throw new SirsiError("ASK_CYCLE", `agent ${askerId} cannot ask agent ${targetId}: ${path.join(" waits for ")}, so none would ever answer. Emit a message instead, or answer first`);
-    }
-  }
-
-  /** An emitted message: delivered, and its reply dropped. */
-  deliver(effect: { readonly agentId: string; readonly message: Message }, from: { readonly agentId: string; readonly sessionId: string }): void {
-    const agent = this.#agents.get(effect.agentId);
-    const message: Message = { ...effect.message };
-    if (!isMessageId(message.messageId)) message.messageId = newId(this.#around.clock.now());
-    const sent = agent === undefined || agent.sessionId !== from.sessionId ? Promise.reject(new SirsiError("AGENT_NOT_FOUND", `no agent of this session has the id ${effect.agentId}`)) : this.#pass(agent, { message, context: {}, priority: Priority.NORMAL, sourceAgentId: from.agentId, deadline: null, signal: null, traceparent: "", onPartial: null });
-    sent.catch((thrown: unknown) => {
-      const error = SirsiError.from(thrown);
-      this.#around.publish({ type: "ERROR_OCCURRED", sessionId: from.sessionId, sourceAgentId: from.agentId, targetAgentId: effect.agentId, payload: null, topic: "", attributes: { reason: error.code, message: error.message, message_id: message.messageId }, traceparent: "" });
+  /** An emitted message of an agent that keeps no outbox: sent, and its reply dropped. */
+  #deliver({ agentId, message }: { readonly agentId: string; readonly message: Message }, from: { readonly agentId: string; readonly sessionId: string }): void {
+    const named = isMessageId(message.messageId) ? message : { ...message, messageId: newId(this.#around.clock.now()) };
+    this.#sendWithin(from.sessionId, agentId, deliveryOf(named, from.agentId)).catch((thrown: unknown) => {
+      const { code, message: why } = SirsiError.from(thrown);
+      this.#around.publish({ ...eventOf("ERROR_OCCURRED", { id: from.agentId, sessionId: from.sessionId }, { reason: code, message: why, message_id: named.messageId }), targetAgentId: agentId });
     });
   }
 
-  // --- swap and end -----------------------------------------------------------------
-
-  /** Moves a module's agents to `to`, some at a time, each at a quiet moment of its own. */
-  async swap(module: string, to: Revision): Promise<SwapReport> {
-    const waiting = [...this.#agents.values()].filter(({ record }) => record.module === module && record.digest !== to.digest);
-    const report = { moved: 0, kept: 0, failed: 0, failureReason: "" };
-    const next = async (): Promise<void> => {
-      for (let agent = waiting.pop(); agent !== undefined; agent = waiting.pop()) {
-        const outcome = await agent.swap(to);
-        report[outcome.kind]++;
-        if (outcome.kind === "moved") this.#relisten(agent);
-        this.#around.metrics.counter("sirsi_swaps_total", module, outcome.kind).inc();
-        if (outcome.kind === "failed") {
-          report.failureReason ||= outcome.reason;
-          this.#around.log.warn({ agentId: agent.id, module, to: to.digest, reason: outcome.reason }, "an agent could not move to the new revision and stays on the old one");
-        }
-      }
-    };
-    await Promise.all(Array.from({ length: SWAPS_AT_ONCE }, next));
-    return report;
+  /** A receiver that commits takes the entry out of the store by itself. */
+  async #deliverEntry(entry: StoredOutboxEntry, message: Message): Promise<"taken" | "kept"> {
+    const agent = this.#residency.use(entry.target) ?? (await this.activate(entry.target));
+    if (agent.sessionId !== entry.sessionId) throw new SirsiError("AGENT_NOT_FOUND", `no agent of the sender's session has the id ${entry.target}`);
+    try {
+      const reply = await this.#pass(agent, { ...deliveryOf(message, entry.key.agentId), outboxKey: entry.key });
+      return agent.durable && !reply.replayed ? "taken" : "kept";
+    } catch (thrown) {
+      if (agent.durable || wasRefused(SirsiError.from(thrown))) throw thrown;
+      return "kept";
+    }
   }
+
+  #publishEntry({ key, sessionId }: StoredOutboxEntry, { eventType, topic, payload, attributes }: EventEffect): void {
+    this.#around.publish({ ...eventOf(eventType, { id: key.agentId, sessionId }, attributes), topic, payload: payload.length === 0 ? null : { typeUrl: BYTES_VALUE, value: payload } });
+  }
+
+  #tellUndelivered({ agentId, sessionId, sourceAgentId, reason, explanation, messageId, deadLetterId }: DeadLetter): void {
+    this.#around.publish({ ...eventOf("ERROR_OCCURRED", { id: sourceAgentId, sessionId }, { reason, message: explanation, message_id: messageId, dead_letter_id: deadLetterId }), targetAgentId: agentId });
+  }
+
+  #hear(agentId: string, event: AgentEvent): void {
+    const agent = this.#residency.use(agentId);
+    if (agent !== null) {
+      this.#tell(agent, event);
+      return;
+    }
+    if (this.#heard >= HEARD_MAX) {
+      this.#ground.log.warn({ agentId, topic: event.topic }, "an event was dropped: too many wait for agents that sleep");
+      return;
+    }
+    this.#heard++;
+    this.activate(agentId)
+      .then((woken) => this.#tell(woken, event))
+      .catch((thrown: unknown) => this.#ground.log.warn({ agentId, topic: event.topic, err: SirsiError.from(thrown).message }, "an event was dropped: its hearer could not be woken"))
+      .finally(() => void this.#heard--);
+  }
+
+  #tell(agent: Agent, event: AgentEvent): void {
+    if (!agent.hear(event)) this.#ground.log.warn({ agentId: agent.id, topic: event.topic }, "an event was dropped: the agent's mailbox is full, or it is set aside");
+  }
+
+  async #fire(timer: TimerRecord): Promise<void> {
+    const agent = this.#residency.use(timer.agentId) ?? (await this.activate(timer.agentId));
+    await agent.fire(timer);
+  }
+
+  async #strategyOf(agentId: string): Promise<Revision["manifest"]["supervision"] | null> {
+    return (await this.find(agentId))?.manifest.supervision ?? null;
+  }
+
+  // --- closing -------------------------------------------------------------------------
 
   /** Takes no new work, and resolves when what was in hand has ended or `graceMs` is over. */
   async drain(graceMs: number): Promise<void> {
     this.#closing = true;
-    const quiet = Promise.all(Array.from(this.#agents.values(), (agent) => agent.quiet()));
-    let timer: { cancel(): void } | null = null;
-    const late = new Promise<void>((resolve) => {
-      timer = this.#around.clock.after(graceMs, resolve);
-    });
-    await Promise.race([quiet, late]);
-    (timer as { cancel(): void } | null)?.cancel();
+    await windDown(this.#around.clock, () => this.#residency.agents(), graceMs);
   }
 
-  /** Lets go of everything now; agents stay in the store as they last committed. */
-  close(): void {
+  /** Lets go of everything; agents stay in the store as they last committed. Repeatable. */
+  close(): Promise<void> {
     this.#closing = true;
-    this.#closed = true;
-    for (const offs of this.#topics.values()) for (const off of offs) off();
-    this.#topics.clear();
-    for (const agent of this.#agents.values()) agent.close();
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#hearers.close();
+    this.#alarms.close();
+    this.#rounds.close();
+    this.#upkeep.close();
+    this.#residency.close();
+    const courier = this.#courier.close();
+    await eachAtMost(CLOSING_AT_ONCE, [...this.#residency.agents()], async (agent) => {
+      await agent.close();
+    });
+    await courier;
   }
 }
 
-/** An answer, or the end of waiting for it: the asked agent may have longer work in hand. */
-function settledInTime<T>(promise: Promise<T>, target: AskTarget, signal: AbortSignal, clock: Clock): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = clock.after(target.deadline - clock.monotonic(), () => reject(new SirsiError("DEADLINE_EXCEEDED", `agent ${target.agentId} did not answer in time; allow it more, or ask again later`)));
-    const abort = () => reject(new SirsiError("CANCELLED", "the step was given up while it waited for another agent"));
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => {
-      late.cancel();
-      signal.removeEventListener("abort", abort);
-    });
-  });
+function newRecord(spec: SpawnSpec, revision: Revision, now: number): AgentRecord {
+  return {
+    agentId: newId(now),
+    sessionId: spec.sessionId,
+    module: revision.manifest.name,
+    digest: revision.digest,
+    state: "INITIALIZING",
+    parentAgentId: spec.parentAgentId,
+    createdAt: now,
+    updatedAt: now,
+    metadata: spec.metadata,
+    config: spec.config,
+    context: spec.context,
+    statusMessage: "",
+  };
+}
+
+function deliveryOf(message: Message, sourceAgentId: string): Delivery {
+  return { message, context: {}, priority: Priority.NORMAL, sourceAgentId, deadline: null, signal: null, traceparent: "", onPartial: null, outboxKey: null, deadLetterId: null };
+}
+
+function eventOf(type: string, { id, sessionId }: { readonly id: string; readonly sessionId: string }, attributes: Readonly<Record<string, string>>): HostEvent {
+  return { type, sessionId, sourceAgentId: id, targetAgentId: "", payload: null, topic: "", attributes, traceparent: "" };
+}
+
+function shuttingDown(): SirsiError {
+  return new SirsiError("SHUTTING_DOWN", "the host is shutting down and takes no new work; try again when it is back", { retryAfterMs: 1_000 });
 }

@@ -43,10 +43,11 @@ export interface AgentView {
   readonly mailboxDepth: number;
   /** 1 while a step is in hand, suspended or running; else 0. */
   readonly activeOperations: number;
-  /** "healthy", "degraded", "unhealthy" or "unknown". */
+  /** By its own word, asked now and then, and by its faults; the record's statusMessage says why. */
   readonly health: "healthy" | "degraded" | "unhealthy" | "unknown";
+  /** 0 while it is not in memory. */
   readonly memoryBytes: number;
-  /** Latency over its life, milliseconds; 0 before the first message. */
+  /** Latency since it last came to memory, milliseconds; 0 before the first message. */
   readonly latency: { readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
   readonly restarts: number;
   /** Seconds since its last activity have passed the idle threshold. */
@@ -93,15 +94,28 @@ export interface SwapReport {
   readonly failureReason: string;
 }
 
+export interface AgentPage {
+  readonly views: readonly AgentView[];
+  /** Where the next page begins, for `afterAgentId`; null at the end. A page may be empty and have a next one. */
+  readonly next: string | null;
+}
+
+/**
+ * A host knows its agents through its store and has in memory those in use. What is
+ * asked of one that sleeps is answered from the store, or wakes it; so some answers come
+ * at once for those in memory, and later for others.
+ */
 export interface Agents {
   /** Resolves when the agent is READY and durable. */
   spawn(spec: SpawnSpec): Promise<AgentView>;
-  /** Any agent this host knows, TERMINATED ones only while the host still remembers them; null otherwise. */
-  find(agentId: string): AgentView | null;
-  /** The record alone, as `find` would show it but for its state: cheap enough for every message. */
-  recordOf(agentId: string): AgentRecord | null;
-  /** A session's agents that are not TERMINATED, in creation order; those being made too, from the call of spawn on. */
-  ofSession(sessionId: string): readonly AgentView[];
+  /** Any agent this host knows, TERMINATED ones for as long as their session is there; null otherwise. Wakes nobody. */
+  find(agentId: string): AgentView | null | Promise<AgentView | null>;
+  /** The record alone, as `find` would show it but for its state: at once for those in use, and cheap enough for every message. */
+  recordOf(agentId: string): AgentRecord | null | Promise<AgentRecord | null>;
+  /** A session's agents that are not TERMINATED, by id, which is the order of their spawns; those being made too, from the call of spawn on. From after `afterAgentId` ("" to begin). Wakes nobody. */
+  list(sessionId: string, afterAgentId: string, limit: number): Promise<AgentPage>;
+  /** How many a session has, by the same count. Whoever had to wait asks again: meanwhile it may have changed. */
+  countOf(sessionId: string): number | Promise<number>;
   /** Agents that are not TERMINATED. */
   readonly count: number;
   /**

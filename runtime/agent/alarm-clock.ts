@@ -142,16 +142,17 @@ export class AlarmClock {
     this.#lookAgain = false;
     this.#looks++;
     this.#overtaken.clear();
-    this.#looking = this.#takeDue().then(
-      (next) => this.#looked(next),
-      (thrown: unknown) => {
-        this.#config.log.warn({ err: SirsiError.from(thrown).message }, "timers could not be read from the store; tried again in a second");
-        this.#looked(this.#config.clock.now() + STORE_RETRY_MS);
-      },
-    );
+    this.#looking = this.#lookNow();
   }
 
-  #looked(next: number): void {
+  async #lookNow(): Promise<void> {
+    let next: number;
+    try {
+      next = await this.#takeDue();
+    } catch (thrown) {
+      this.#config.log.warn({ err: SirsiError.from(thrown).message }, "timers could not be read from the store; tried again in a second");
+      next = this.#config.clock.now() + STORE_RETRY_MS;
+    }
     this.#looking = null;
     this.#overtaken.clear();
     if (this.#lookAgain) {

@@ -104,7 +104,12 @@ export class Residency<A extends Lodger> {
     return room === undefined || room.leaving !== null ? null : room.agent;
   }
 
-  /** The same, and counts as a use. */
+  /** To look at only: one that leaves, too. */
+  peek(agentId: string): A | null {
+    return this.#rooms.get(agentId)?.agent ?? null;
+  }
+
+  /** The agent when it is resident, and counts as a use. */
   use(agentId: string): A | null {
     const room = this.#rooms.get(agentId);
     if (room === undefined || room.leaving !== null) return null;

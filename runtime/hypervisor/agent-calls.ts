@@ -13,7 +13,7 @@ import type { AgentServiceDeps } from "./agent-service-deps.ts";
 import { agentOf } from "./agent-service-deps.ts";
 import { agentChanges } from "./agent-update.ts";
 import type { AgentServiceApi, CallContext } from "./service-api.ts";
-import { SpawnGate } from "./spawn-gate.ts";
+import { hasRoom } from "./spawn-room.ts";
 
 const AGENT_TYPE_MAX_CHARS = 256;
 
@@ -21,13 +21,12 @@ type AgentCalls = Pick<AgentServiceApi, "createAgent" | "getAgent" | "updateAgen
 
 export function agentCalls(deps: AgentServiceDeps): AgentCalls {
   const { sessions, agents } = deps;
-  const gate = new SpawnGate();
 
   /** For calls that only look or tidy up: the session may have closed. */
   const reach = async (sessionId: string, agentId: string): Promise<AgentView> => {
     requireIds(sessionId, agentId);
     await sessions.find(sessionId);
-    return agentOf(deps, sessionId, agentId);
+    return await agentOf(deps, sessionId, agentId);
   };
 
   return {
@@ -38,8 +37,8 @@ export function agentCalls(deps: AgentServiceDeps): AgentCalls {
       const wrong = new FieldViolations();
       checkCapabilities(request.config?.requiredCapabilities ?? [], manifest, "config.required_capabilities", wrong);
       wrong.throwIfAny();
-      if (request.parentAgentId !== "") requireLive(agentOf(deps, request.sessionId, request.parentAgentId));
-      gate.enter(session.sessionId, session.config.maxAgents, () => agents.ofSession(session.sessionId).length);
+      if (request.parentAgentId !== "") requireLive(await agentOf(deps, request.sessionId, request.parentAgentId));
+      while (!hasRoom(agents, session)) await agents.countOf(session.sessionId);
       const view = await spawn(deps, session, request, context);
       return create(CreateAgentResponseSchema, { agent: agentMessage(view), capabilities: capabilityMessages(view.manifest) });
     },
@@ -52,7 +51,7 @@ export function agentCalls(deps: AgentServiceDeps): AgentCalls {
     async updateAgent(request) {
       requireIds(request.sessionId, request.agentId);
       await sessions.requireActive(request.sessionId);
-      const view = requireLive(agentOf(deps, request.sessionId, request.agentId));
+      const view = requireLive(await agentOf(deps, request.sessionId, request.agentId));
       const changes = checkedChanges(view, request, deps);
       const changed = Object.keys(changes).length === 0 ? view : await agents.update(request.agentId, changes);
       return create(UpdateAgentResponseSchema, { agent: agentMessage(changed) });

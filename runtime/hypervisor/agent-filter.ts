@@ -65,22 +65,51 @@ export class AgentFilters {
     return predicate;
   }
 
+  /** For one request. FILTER_INVALID. */
+  begin(filter: string): Filtering {
+    return new Filtering(this.compile(filter), this.#clock);
+  }
+}
+
+/** One request's filtering, page by page; what it costs is counted together, the reading of the pages not. */
+export class Filtering {
+  readonly #predicate: AgentPredicate | null;
+  readonly #clock: Clock;
+  #spentMs = 0;
+  #seen = 0;
+
+  constructor(predicate: AgentPredicate | null, clock: Clock) {
+    this.#predicate = predicate;
+    this.#clock = clock;
+  }
+
+  /** Everything matches. */
+  get empty(): boolean {
+    return this.#predicate === null;
+  }
+
   /** Those that match, in their order. */
-  async apply(filter: string, views: readonly AgentView[]): Promise<readonly AgentView[]> {
-    const predicate = this.compile(filter);
+  async matching(views: readonly AgentView[]): Promise<readonly AgentView[]> {
+    const predicate = this.#predicate;
     if (predicate === null) return views;
-    const began = this.#clock.monotonic();
-    let sliceEnd = began + SLICE_MS;
     const matching: AgentView[] = [];
+    let since = this.#clock.monotonic();
     for (const view of views) {
       if (predicate(view)) matching.push(view);
-      const now = this.#clock.monotonic();
-      if (now < sliceEnd) continue;
-      if (now - began > BUDGET_MS) throw filterInvalid(`it took longer than ${BUDGET_MS} ms over ${views.length} agents; use simpler patterns`, null);
+      this.#seen++;
+      const took = this.#clock.monotonic() - since;
+      if (took < SLICE_MS) continue;
+      this.#spend(took);
       await new Promise((resolve) => setImmediate(resolve));
-      sliceEnd = this.#clock.monotonic() + SLICE_MS;
+      since = this.#clock.monotonic();
     }
+    this.#spend(this.#clock.monotonic() - since);
     return matching;
+  }
+
+  #spend(tookMs: number): void {
+    this.#spentMs += tookMs;
+    if (this.#spentMs > BUDGET_MS) throw filterInvalid(`it took longer than ${BUDGET_MS} ms over ${this.#seen} agents; use simpler patterns`, null);
   }
 }
 

@@ -1,10 +1,10 @@
-/** ListAgents: filtered, in creation order, in pages that stay true while agents come and go. */
+/** ListAgents: filtered, in the order of their spawns, in pages that stay true while agents come and go. */
 import { create } from "@bufbuild/protobuf";
-import type { AgentView } from "../agent/agents.ts";
+import type { Agents, AgentView } from "../agent/agents.ts";
 import { ListAgentsResponseSchema } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { SirsiError } from "../core/errors.ts";
 import { FieldViolations } from "../core/field-violations.ts";
-import { AgentFilters } from "./agent-filter.ts";
+import { AgentFilters, type Filtering } from "./agent-filter.ts";
 import { agentMessage } from "./agent-message.ts";
 import type { AgentServiceDeps } from "./agent-service-deps.ts";
 import { pageSize } from "./agent-service-deps.ts";
@@ -12,58 +12,73 @@ import { pageToken, readPageToken } from "./page-token.ts";
 import type { AgentServiceApi } from "./service-api.ts";
 
 const PAGE_SIZE_DEFAULT = 100;
+/** Agents looked at in one go when they are counted. */
+const LOOK = 500;
 
 export function agentListCalls({ sessions, agents, limits, clock }: AgentServiceDeps): Pick<AgentServiceApi, "listAgents"> {
   const filters = new AgentFilters(limits.filterMaxChars, clock);
   return {
     async listAgents(request) {
+      const { sessionId } = request;
       const wrong = new FieldViolations();
-      wrong.requireId(request.sessionId, "session_id");
+      wrong.requireId(sessionId, "session_id");
       const limit = pageSize(request.pageSize, PAGE_SIZE_DEFAULT, wrong);
       wrong.throwIfAny();
-      await sessions.find(request.sessionId);
-      const scope = ["agents", request.sessionId, request.filter];
-      const after = positionOf(readPageToken(scope, request.pageToken));
-      const matching = await filters.apply(request.filter, inOrder(agents.ofSession(request.sessionId)));
-      const first = after === null ? 0 : firstAfter(matching, after);
-      const page = matching.slice(first, first + limit);
-      const last = page.at(-1);
+      await sessions.find(sessionId);
+      const scope = ["agents", sessionId, request.filter];
+      const after = idOf(readPageToken(scope, request.pageToken));
+      const filtering = filters.begin(request.filter);
+      const listing = filtering.empty ? await listed(agents, sessionId, after, limit) : await filtered(agents, sessionId, after, limit, filtering);
+      const last = listing.page.at(-1);
       return create(ListAgentsResponseSchema, {
-        agents: page.map(agentMessage),
-        nextPageToken: last === undefined || first + limit >= matching.length ? "" : pageToken(scope, [last.record.createdAt, last.record.agentId]),
-        totalSize: matching.length,
+        agents: listing.page.map(agentMessage),
+        nextPageToken: last === undefined || !listing.more ? "" : pageToken(scope, [last.record.agentId]),
+        totalSize: listing.total,
       });
     },
   };
 }
 
-/** Where an agent stands in its session's listing. It never moves, so a page can begin after an agent that is gone. */
-interface Position {
-  readonly createdAt: number;
-  readonly agentId: string;
+interface Listing {
+  readonly page: readonly AgentView[];
+  readonly more: boolean;
+  readonly total: number;
 }
 
-function before(a: Position, b: Position): boolean {
-  return a.createdAt < b.createdAt || (a.createdAt === b.createdAt && a.agentId < b.agentId);
+/** Reads no more than the page, and one to know whether there are more. */
+async function listed(agents: Agents, sessionId: string, after: string, limit: number): Promise<Listing> {
+  const found: AgentView[] = [];
+  for (let from: string | null = after; from !== null && found.length <= limit; ) {
+    const { views, next }: Awaited<ReturnType<Agents["list"]>> = await agents.list(sessionId, from, limit + 1 - found.length);
+    found.push(...views);
+    from = next;
+  }
+  return { page: found.slice(0, limit), more: found.length > limit, total: await agents.countOf(sessionId) };
 }
 
-/** By (createdAt, agentId). They come in creation order, which is the same unless the machine's clock went back. */
-function inOrder(views: readonly AgentView[]): readonly AgentView[] {
-  const ordered = views.every((view, at) => {
-    const previous = views[at - 1];
-    return previous === undefined || before(previous.record, view.record);
-  });
-  return ordered ? views : views.toSorted((a, b) => (before(a.record, b.record) ? -1 : 1));
+/** Looks at all of them, for the total is of those that match. */
+async function filtered(agents: Agents, sessionId: string, after: string, limit: number, filtering: Filtering): Promise<Listing> {
+  const page: AgentView[] = [];
+  let total = 0;
+  let beyond = 0;
+  for (let from: string | null = ""; from !== null; ) {
+    const { views, next }: Awaited<ReturnType<Agents["list"]>> = await agents.list(sessionId, from, LOOK);
+    const matching = await filtering.matching(views);
+    total += matching.length;
+    for (const view of matching) {
+      if (view.record.agentId <= after) continue;
+      if (page.length < limit) page.push(view);
+      else beyond++;
+    }
+    from = next;
+  }
+  return { page, more: beyond > 0, total };
 }
 
-function firstAfter(views: readonly AgentView[], after: Position): number {
-  const first = views.findIndex((view) => before(after, view.record));
-  return first === -1 ? views.length : first;
-}
-
-function positionOf(position: readonly (string | number)[] | null): Position | null {
-  if (position === null) return null;
-  const [createdAt, agentId] = position;
-  if (typeof createdAt !== "number" || typeof agentId !== "string") throw new SirsiError("PAGE_TOKEN_INVALID", "page_token holds no place in a listing of agents; start again without one");
-  return { createdAt, agentId };
+/** A page begins after an agent's id, which never changes, so the agent may be gone by then. */
+function idOf(position: readonly (string | number)[] | null): string {
+  if (position === null) return "";
+  const [agentId] = position;
+  if (typeof agentId !== "string" || position.length !== 1) throw new SirsiError("PAGE_TOKEN_INVALID", "page_token holds no place in a listing of agents; start again without one");
+  return agentId;
 }

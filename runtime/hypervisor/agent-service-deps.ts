@@ -46,15 +46,19 @@ export interface AgentServiceDeps {
 }
 
 /** An agent of this session, whatever its state; AGENT_NOT_FOUND, also for one of another session. */
-export function agentOf(deps: Pick<AgentServiceDeps, "agents">, sessionId: string, agentId: string): AgentView {
-  const view = deps.agents.find(agentId);
+export async function agentOf(deps: Pick<AgentServiceDeps, "agents">, sessionId: string, agentId: string): Promise<AgentView> {
+  const view = await deps.agents.find(agentId);
   if (view !== null && view.record.sessionId === sessionId) return view;
   throw agentNotFound(sessionId, agentId);
 }
 
-/** The same of its record alone. */
-export function agentRecordOf(deps: Pick<AgentServiceDeps, "agents">, sessionId: string, agentId: string): AgentRecord {
-  const record = deps.agents.recordOf(agentId);
+/** The same of its record alone. At once for an agent in use. */
+export function agentRecordOf(deps: Pick<AgentServiceDeps, "agents">, sessionId: string, agentId: string): AgentRecord | Promise<AgentRecord> {
+  const found = deps.agents.recordOf(agentId);
+  return found instanceof Promise ? found.then((record) => ofSession(record, sessionId, agentId)) : ofSession(found, sessionId, agentId);
+}
+
+function ofSession(record: AgentRecord | null, sessionId: string, agentId: string): AgentRecord {
   if (record?.sessionId === sessionId) return record;
   throw agentNotFound(sessionId, agentId);
 }

@@ -36,7 +36,7 @@ export function conversationCalls(deps: AgentServiceDeps, deliveries: Deliveries
           partner = { sessionId: request.sessionId, agentId: request.agentId };
           requireIds(partner.sessionId, partner.agentId);
           await deps.sessions.requireActive(partner.sessionId);
-          agentOf(deps, partner.sessionId, partner.agentId);
+          await agentOf(deps, partner.sessionId, partner.agentId);
         }
         yield* answer(deps.clock, deliveries, partner, request, context);
       }

@@ -66,10 +66,11 @@ export class Deliveries {
   async deliver(outgoing: Outgoing, message: Message, context: CallContext, onPartial: ((content: string) => void) | null): Promise<SendMessageResponse> {
     const { sessions, agents, clock } = this.#deps;
     const { sessionId, agentId, options } = outgoing;
-    // Sessions in use are known at once: no turn of the event loop is spent on them.
+    // Sessions and agents in use are known at once: no turn of the event loop is spent on them.
     const found = sessions.requireActive(sessionId);
     const session = found instanceof Promise ? await found : found;
-    const { config } = agentRecordOf(this.#deps, sessionId, agentId);
+    const known = agentRecordOf(this.#deps, sessionId, agentId);
+    const { config } = known instanceof Promise ? await known : known;
     const began = clock.monotonic();
     const timeoutSeconds = options === undefined || options.timeoutSeconds === 0 ? config.timeoutSeconds : options.timeoutSeconds;
     const priority = options === undefined || options.priority === Priority.UNSPECIFIED ? Priority.NORMAL : options.priority;
@@ -83,6 +84,8 @@ export class Deliveries {
         signal: context.signal,
         traceparent: context.traceparent,
         onPartial,
+        outboxKey: null,
+        deadLetterId: null,
       });
       if (session.config.enableLogging) this.#logOutcome(session, agentId, message, began, "answered");
       return this.#response(reply, clock.monotonic() - began);

@@ -35,7 +35,7 @@ export function messageCalls(deps: AgentServiceDeps, deliveries: Deliveries, gua
       checkSuggestionContext(request.context, limits.mapMaxEntries, wrong);
       wrong.throwIfAny();
       await sessions.requireActive(request.sessionId);
-      const { record } = agentOf(deps, request.sessionId, request.agentId);
+      const { record } = await agentOf(deps, request.sessionId, request.agentId);
       const max = request.maxSuggestions === 0 ? SUGGESTIONS_DEFAULT : request.maxSuggestions;
       const { timeoutSeconds } = record.config;
       const deadline = earlier(context.deadline, timeoutSeconds === 0 ? null : clock.monotonic() + timeoutSeconds * 1_000);
@@ -51,7 +51,7 @@ export function messageCalls(deps: AgentServiceDeps, deliveries: Deliveries, gua
       const limit = pageSize(request.pageSize, PAGE_SIZE_DEFAULT, wrong);
       wrong.throwIfAny();
       await sessions.find(request.sessionId);
-      agentOf(deps, request.sessionId, request.agentId);
+      await agentOf(deps, request.sessionId, request.agentId);
       const scope = ["messages", request.sessionId, request.agentId];
       const [beforeSequence = Infinity] = readPageToken(scope, request.pageToken) ?? [];
       const found = await agents.exchanges(request.agentId, Number(beforeSequence), limit + 1);

@@ -16,6 +16,8 @@ import type { AgentServiceApi } from "./service-api.ts";
 import { sessionMessage, sessionStateName } from "./session-message.ts";
 
 const PAGE_SIZE_DEFAULT = 100;
+/** Agents that GetSession shows, those that were made first; ListAgents has the rest. */
+const ACTIVE_AGENTS_MAX = 1_000;
 const OPEN_STATES: readonly SessionStateName[] = ["ACTIVE", "SUSPENDED"];
 
 type SessionCalls = Pick<AgentServiceApi, "createSession" | "getSession" | "deleteSession" | "listSessions" | "extendSession">;
@@ -39,7 +41,8 @@ export function sessionCalls(deps: AgentServiceDeps): SessionCalls {
 
     async getSession({ sessionId }) {
       const record = await sessions.find(requireId(sessionId, "session_id"));
-      return create(GetSessionResponseSchema, { session: await withUser(record), activeAgents: agents.ofSession(sessionId).map(agentMessage) });
+      const { views } = await agents.list(sessionId, "", ACTIVE_AGENTS_MAX);
+      return create(GetSessionResponseSchema, { session: await withUser(record), activeAgents: views.map(agentMessage) });
     },
 
     async deleteSession({ sessionId }) {

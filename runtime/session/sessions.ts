@@ -32,6 +32,7 @@ import { Users } from "./users.ts";
 const RECORDS_CACHED = 16_384;
 /** Sessions read from the store at a time. */
 const PAGE = 200;
+const ENDED_AT_ONCE = 256;
 
 export interface SessionSettings {
   readonly defaultTimeoutSeconds: number;
@@ -44,7 +45,7 @@ export interface SessionSettings {
 
 export interface SessionDeps {
   readonly store: Pick<Store, "putSession" | "getSession" | "listSessions" | "deleteSession" | "putUser" | "getUser">;
-  readonly agents: Pick<Agents, "ofSession" | "stop">;
+  readonly agents: Pick<Agents, "countOf" | "list" | "stop">;
   readonly events: Pick<EventLog, "publish" | "begin" | "end" | "forget">;
   readonly clock: Clock;
   readonly settings: SessionSettings;
@@ -89,15 +90,17 @@ export class Sessions {
     let before: SessionQuery["before"] = null;
     for (;;) {
       const page = await this.#deps.store.listSessions({ userId: null, states: [], before, limit: PAGE });
-      for (const session of page) {
-        if (isOpen(session.state)) this.#expiries.set(session.sessionId, session.expiresAt);
-        else if (this.#deps.agents.ofSession(session.sessionId).length > 0) this.#closing.set(session.sessionId, this.#windDownAt(session));
-      }
+      await Promise.all(page.map((session) => this.#remind(session)));
       const last = page.at(-1);
       if (last === undefined || page.length < PAGE) break;
       before = { createdAt: last.createdAt, sessionId: last.sessionId };
     }
     this.#sweep.start();
+  }
+
+  async #remind(session: SessionRecord): Promise<void> {
+    if (isOpen(session.state)) this.#expiries.set(session.sessionId, session.expiresAt);
+    else if ((await this.#deps.agents.countOf(session.sessionId)) > 0) this.#closing.set(session.sessionId, this.#windDownAt(session));
   }
 
   async create(draft: SessionDraft): Promise<SessionRecord> {
@@ -293,8 +296,14 @@ export class Sessions {
     const { agents, events } = this.#deps;
     const { sessionId } = session;
     const why = reason === "expired" ? "its session expired" : "its session was deleted";
-    const stops = await Promise.allSettled(agents.ofSession(sessionId).map(({ record }) => agents.stop(record.agentId, why)));
-    const failed = stops.find((stop) => stop.status === "rejected");
+    let failed: PromiseRejectedResult | undefined;
+    // Page by page: a session may have more agents than may be ended at once.
+    for (let after: string | null = ""; after !== null; ) {
+      const { views, next }: Awaited<ReturnType<Agents["list"]>> = await agents.list(sessionId, after, ENDED_AT_ONCE);
+      const stops = await Promise.allSettled(views.map(({ record }) => agents.stop(record.agentId, why)));
+      failed ??= stops.find((stop) => stop.status === "rejected");
+      after = next;
+    }
     if (failed !== undefined) throw SirsiError.from(failed.reason);
     this.#closing.delete(sessionId);
     events.end(sessionId, sessionEvent(session, "SESSION_ENDED", { reason }));

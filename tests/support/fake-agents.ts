@@ -1,6 +1,6 @@
 /** Agents without guests: what the layers above the agent layer are tested against. */
 import { create } from "@bufbuild/protobuf";
-import type { AgentChanges, Agents, AgentView, Delivery, Reply, SpawnSpec } from "../../runtime/agent/agents.ts";
+import type { AgentChanges, AgentPage, Agents, AgentView, Delivery, Reply, SpawnSpec } from "../../runtime/agent/agents.ts";
 import { MessageMetricsSchema, MessageSchema, MessageType } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { Suggestion, SuggestionContext } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { Clock } from "../../runtime/core/clock.ts";
@@ -18,6 +18,8 @@ export function manifest(name: string, changes: Partial<Manifest> = {}): Manifes
     durability: "wait",
     stateSchema: 1,
     onSwap: "migrate",
+    restart: "permanent",
+    supervision: "one_for_one",
     offers: [{ capabilityId: `${name}.do`, name: "Do", description: "Does it.", parameters: [{ name: "what", type: "string", description: "", required: true }] }],
     requests: [],
     defaultConfig: { mode: "plain" },
@@ -116,6 +118,18 @@ export class FakeAgents implements Agents {
 
   ofSession(sessionId: string): readonly AgentView[] {
     return [...this.views.values()].filter(({ record }) => record.sessionId === sessionId && record.state !== "TERMINATED");
+  }
+
+  countOf(sessionId: string): number {
+    return this.ofSession(sessionId).length;
+  }
+
+  list(sessionId: string, afterAgentId: string, limit: number): Promise<AgentPage> {
+    const all = this.ofSession(sessionId)
+      .filter(({ record }) => record.agentId > afterAgentId)
+      .toSorted((a, b) => (a.record.agentId < b.record.agentId ? -1 : 1));
+    const views = all.slice(0, limit);
+    return Promise.resolve({ views, next: all.length > limit ? (views.at(-1)?.record.agentId ?? null) : null });
   }
 
   async send(agentId: string, delivery: Delivery): Promise<Reply> {

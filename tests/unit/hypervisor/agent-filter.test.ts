@@ -168,12 +168,16 @@ describe("cost", () => {
     filters = new AgentFilters(2_048, slow);
     let others = 0;
     const other = setInterval(() => others++, 0);
-    const found = await filters.apply("true", Array.from({ length: 100 }, () => view));
+    const found = await filters.begin("true").matching(Array.from({ length: 100 }, () => view));
     clearInterval(other);
     expect(found).toHaveLength(100);
     expect(others).toBeGreaterThan(0);
-    const error = await refusal(filters.apply("true", Array.from({ length: 1_000 }, () => view)));
+    const long = filters.begin("true");
+    const inPages = async () => {
+      for (let page = 0; page < 10; page++) await long.matching(Array.from({ length: 100 }, () => view));
+    };
+    const error = await refusal(inPages());
     expect([error.code, error.message.includes("took longer")]).toEqual(["FILTER_INVALID", true]);
-    expect(await codeOf(filters.apply("nope", []))).toBe("FILTER_INVALID");
+    expect(() => filters.begin("nope")).toThrow(expect.objectContaining({ code: "FILTER_INVALID" }));
   });
 });
