@@ -44,7 +44,7 @@ export type GuestLimits = { readonly [Name in GuestLimitName]: number };
 export const HOST_LIMITS = {
   moduleMaxBytes: limit(32 * MIB, 1 * KIB, 256 * MIB, "bytes", "MODULE_TOO_LARGE", "The size of a .wasm file."),
   admitTimeoutMs: limit(30_000, 100, 600_000, "ms", "MODULE_TIMEOUT", "Time to inspect, admit, prepare and compile one module."),
-  maxConcurrentAgents: limit(10_000, 1, 1_000_000, "count", "AGENT_LIMIT_REACHED", "Agents on one host."),
+  maxConcurrentAgents: limit(10_000, 1, 10_000_000, "count", "AGENT_LIMIT_REACHED", "Agents on one host, those asleep included."),
   maxAgentsPerSession: limit(1_000, 1, 100_000, "count", "AGENT_LIMIT_REACHED", "The most a session's max_agents may say; it is also what a session gets that says nothing."),
   maxSessions: limit(10_000, 1, 1_000_000, "count", "OVERLOADED", "Open sessions on one host."),
   messageMaxBytes: limit(4 * MIB, 1 * KIB, 64 * MIB, "bytes", "PAYLOAD_TOO_LARGE", "One gRPC message, in or out."),

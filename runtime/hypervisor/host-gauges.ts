@@ -27,7 +27,7 @@ function collectAgents(metrics: Metrics, house: AgentHouse): void {
   const byState = new Map<string, { readonly module: string; readonly state: string; count: number }>();
   const memory = new Map<string, number>();
   let waiting = 0;
-  for (const agent of house.all()) {
+  for (const agent of house.residents()) {
     const { record, mailboxDepth, memoryBytes } = agent.view();
     const key = `${record.module} ${record.state}`;
     const entry = byState.get(key) ?? { module: record.module, state: record.state, count: 0 };
@@ -41,4 +41,5 @@ function collectAgents(metrics: Metrics, house: AgentHouse): void {
   for (const { module, state, count } of byState.values()) metrics.gauge("sirsi_agents", module, state).set(count);
   for (const [module, bytes] of memory) metrics.gauge("sirsi_guest_memory_bytes", module).set(bytes);
   metrics.gauge("sirsi_mailbox_messages").set(waiting);
+  metrics.gauge("sirsi_agents_asleep").set(Math.max(0, house.count - house.residentCount));
 }

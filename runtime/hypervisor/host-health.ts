@@ -39,7 +39,7 @@ function modulesHealth(modules: ModuleRegistry): ComponentReading {
 function agentsHealth(house: AgentHouse): ComponentReading {
   let restarting = 0;
   let quarantined = 0;
-  for (const { phase } of house.all()) {
+  for (const { phase } of house.residents()) {
     if (phase.kind === "restarting") restarting++;
     if (phase.kind === "quarantined") quarantined++;
   }
@@ -55,6 +55,7 @@ export function readSystem(usage: SystemUsage, { pool }: Pick<Parts, "pool">, ho
     uptimeSeconds: usage.uptimeSeconds,
     customMetrics: {
       agents: house.count,
+      agents_resident: house.residentCount,
       instances: pool.instances,
       shards: pool.shards.length,
       resident_bytes: process.memoryUsage.rss(),

@@ -13,6 +13,7 @@ import { AgentEventSchema } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
 import { fromBinary } from "@bufbuild/protobuf";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
+import { steadyClock } from "../core/steady-clock.ts";
 import { DEFAULT_CACHE_MAX_BYTES, ModuleRegistry, type RegistryEvent } from "../module/index.ts";
 import { createLogger, type Logger, type Metrics, openMetrics } from "../observe/index.ts";
 import { ShardPool } from "../sandbox/index.ts";
@@ -117,7 +118,7 @@ async function openUpper(ground: Ground): Promise<Host> {
   const { config, clock, log, metrics, store, bus, pool, modules } = ground;
   const prefix = config.bus.topicPrefix;
   const events = new EventLog({ bus, prefix, clock, eventsKept: config.hostLimits.eventsKept, log, metrics });
-  const capabilities = openCapabilities({ clock, ask: (target, asker) => house.ask(target, asker) });
+  const capabilities = openCapabilities({ clock, documents: store, ask: (target, asker) => house.ask(target, asker) });
   const house: AgentHouse = new AgentHouse(
     {
       clock,
@@ -133,10 +134,13 @@ async function openUpper(ground: Ground): Promise<Host> {
       restart: { maxRestarts: config.agents.restart.maxRestarts, windowMs: config.agents.restart.windowSeconds * 1000, backoff: config.agents.restart.backoff },
       exchangesKept: config.hostLimits.exchangesKept,
       idleAfterMs: config.agents.idleAfterSeconds * 1000,
-      deliver: (effect, from) => house.deliver(effect, from),
+      durability: config.durability,
     },
     {
       maxAgents: config.hostLimits.maxConcurrentAgents,
+      maxResident: config.agents.maxResident,
+      maxResidentBytes: config.agents.maxResidentBytes,
+      healthIntervalMs: config.agents.healthIntervalSeconds * 1000,
       hearTopic: (sessionId, topic, hear) => {
         const subscription = bus.subscribe(`${prefix}.session.${sessionId}.topic.${topic}`, (message) => hear(fromBinary(AgentEventSchema, message.data)));
         return () => subscription.close();
@@ -146,12 +150,15 @@ async function openUpper(ground: Ground): Promise<Host> {
   const swaps = new Swaps(house);
   modules.subscribe((event) => onRegistryEvent(event, ground, swaps));
   await modules.start();
-  const { restored, unreachable } = await house.restore();
-  for (const { agentId, reason } of unreachable) log.error({ agentId, reason }, "an agent could not be restored: it stays in the store, out of reach");
+  const { restored, awake } = await house.restore();
+  void awake.then(({ resumed, unreachable }) => {
+    for (const { module, digest, agents, reason } of unreachable) log.error({ module, digest, agents, reason }, "agents cannot work: their revision cannot be had; they stay in the store and are there again when it is installed");
+    log.info({ resumed }, "agents that were in a wait go on, and what was in the outbox goes out");
+  });
   modules.allowForgetting();
   // A file that changed while the host was down: its agents move now.
   for (const { name, active } of modules.list()) if (active !== null) void swaps.activated(name, active);
-  const sessions = await openSessions({ store, agents: house, events, clock, settings: config.sessions, limits: config.hostLimits, log });
+  const sessions = await openSessions({ store, agents: house, events, clock: steadyClock(clock), settings: config.sessions, limits: config.hostLimits, log });
   log.info({ agents: restored, sessions: sessions.openCount, modules: modules.list().length }, "the host knows its agents and sessions again");
   return new WiredHost(ground, { house, sessions, events, swaps });
 }
@@ -264,7 +271,7 @@ class WiredHost implements Host {
     this.#draining = true;
     this.#readiness.close("the host is shutting down");
     await this.#upper.sessions.close();
-    this.#upper.house.close();
+    await this.#upper.house.close();
     this.#upper.events.close();
     await closeGround(this.#ground);
   }

@@ -34,7 +34,8 @@ export const METRIC_TABLE = {
   },
   sirsi_queue_depth: { type: "gauge", help: "Steps that wait for a shard.", labels: ["shard"] },
   sirsi_mailbox_messages: { type: "gauge", help: "Messages that wait in mailboxes.", labels: [] },
-  sirsi_agents: { type: "gauge", help: "Agents of this host.", labels: ["module", "state"] },
+  sirsi_agents: { type: "gauge", help: "Agents in memory.", labels: ["module", "state"] },
+  sirsi_agents_asleep: { type: "gauge", help: "Agents that are in the store alone.", labels: [] },
   sirsi_sessions: { type: "gauge", help: "Open sessions.", labels: [] },
   sirsi_module_info: {
     type: "gauge",

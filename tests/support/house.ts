@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { AgentHouse, DEFAULT_RESTART, type HostEvent, moduleCells, type RestartConfig } from "../../runtime/agent/index.ts";
+import { AgentHouse, DEFAULT_RESTART, type HostEvent, type HouseGround, moduleCells, type RestartConfig } from "../../runtime/agent/index.ts";
 import { openCapabilities } from "../../runtime/capability/index.ts";
 import { type Message, MessageSchema, Priority } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { AgentEvent } from "../../runtime/contract/gen/sirsi/agent/v1/events_pb.ts";
@@ -21,6 +21,11 @@ export interface HouseOptions {
   readonly shards?: number;
   readonly stallMs?: number;
   readonly maxAgents?: number;
+  readonly maxResident?: number;
+  readonly maxResidentBytes?: number;
+  readonly idleAfterMs?: number;
+  readonly healthIntervalMs?: number;
+  readonly durability?: Partial<HouseGround["durability"]>;
   readonly restart?: RestartConfig;
   readonly dataDir?: string;
   readonly clock?: Clock;
@@ -54,13 +59,14 @@ export class TestHouse implements AsyncDisposable {
       onLog: (line) => this.logs.push(line),
       onShardLost: (_index, why) => this.lost.push(why),
     });
-    const capabilities = openCapabilities({ clock, ask: (target, asker) => this.house.ask(target, asker) });
+    const used = options.wrapStore?.(store) ?? store;
+    const capabilities = openCapabilities({ clock, documents: used, ask: (target, asker) => this.house.ask(target, asker) });
     const metrics = openMetrics({ processMetrics: false });
     this.house = new AgentHouse(
       {
         clock,
         random: () => 0.5,
-        store: options.wrapStore?.(store) ?? store,
+        store: used,
         pool: this.pool,
         revisions: options.revisions,
         capabilities,
@@ -70,11 +76,14 @@ export class TestHouse implements AsyncDisposable {
         log: silentLogger,
         restart: options.restart ?? DEFAULT_RESTART,
         exchangesKept: 100,
-        idleAfterMs: 60_000,
-        deliver: (effect, from) => this.house.deliver(effect, from),
+        idleAfterMs: options.idleAfterMs ?? 60_000,
+        durability: { baseEvery: 32, historyCommits: 64, intervalMs: 1_000, messageIdsKeptSeconds: 86_400, ...options.durability },
       },
       {
         maxAgents: options.maxAgents ?? 100_000,
+        maxResident: options.maxResident ?? 8_000,
+        maxResidentBytes: options.maxResidentBytes ?? 2 ** 31,
+        healthIntervalMs: options.healthIntervalMs ?? 0,
         hearTopic: (sessionId, topic, hear) => {
           this.hearers.set(`${sessionId}/${topic}`, hear);
           return () => this.hearers.delete(`${sessionId}/${topic}`);
@@ -88,6 +97,7 @@ export class TestHouse implements AsyncDisposable {
     const store = await openSqliteStore({ dataDir, clock: systemClock });
     const made = new TestHouse(options, store, dataDir);
     if (options.dataDir === undefined) await made.addSession(made.sessionId);
+    await made.house.restore();
     return made;
   }
 
@@ -120,7 +130,7 @@ export class TestHouse implements AsyncDisposable {
 
   /** Stops without ending the agents, as a host does; `keep` leaves the data for another house. */
   async shut(keep = false): Promise<void> {
-    this.house.close();
+    await this.house.close();
     await this.pool.close();
     await this.store.close();
     if (!keep) rmSync(this.dataDir, { recursive: true, force: true });
@@ -136,5 +146,5 @@ export function textMessage(content: string, messageId = newId(systemClock.now()
 }
 
 export function delivery(content: string, changes: Partial<Delivery> = {}): Delivery {
-  return { message: textMessage(content), context: {}, priority: Priority.NORMAL, sourceAgentId: "", deadline: null, signal: null, traceparent: "", onPartial: null, ...changes };
+  return { message: textMessage(content), context: {}, priority: Priority.NORMAL, sourceAgentId: "", deadline: null, signal: null, traceparent: "", onPartial: null, outboxKey: null, deadLetterId: null, ...changes };
 }

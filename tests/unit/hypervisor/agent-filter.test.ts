@@ -4,7 +4,7 @@ import { ManualClock } from "../../../runtime/core/clock.ts";
 import { SirsiError } from "../../../runtime/core/errors.ts";
 import { AgentFilters } from "../../../runtime/hypervisor/agent-filter.ts";
 import { FakeAgents, manifest } from "../../support/fake-agents.ts";
-import { codeOf, refusal } from "../../support/service-bench.ts";
+import { refusal } from "../../support/service-bench.ts";
 
 /** 2025-06-15T15:06:40Z */
 const NOW = 1_750_000_000_000;
