@@ -73,9 +73,9 @@ export function prepare(bytes: Uint8Array, inspection: Inspection, memoryMaxByte
   try {
     return withOptions(() => {
       module.setFeatures(FEATURES);
-      const fuel = attempt("meter it", () => meter(module, shape.uses));
+      const globals = exportGlobals(module, shape.globals.length);
+      attempt("meter it", () => meter(module, shape.uses));
       if (canWait) attempt("make it able to wait", () => asyncify(module));
-      const globals = exportGlobals(module, fuel);
       attempt("tidy it", () => module.runPasses(TIDY));
       return { wasm: attempt("write it", () => module.emitBinary()), globals, canWait };
     });
@@ -111,7 +111,7 @@ function withOptions<T>(run: () => T): T {
   }
 }
 
-function meter(module: binaryen.Module, { bulkMemory, memoryGrow }: InstructionUse): string {
+function meter(module: binaryen.Module, { bulkMemory, memoryGrow }: InstructionUse): void {
   const fuel = binaryen.getGlobalInfo(module.getGlobalByIndex(module.getNumGlobals() - 1)).name;
   module.addGlobalExport(fuel, FUEL);
   completeCounting(module, fuel);
@@ -122,7 +122,6 @@ function meter(module: binaryen.Module, { bulkMemory, memoryGrow }: InstructionU
     addChargedBulkMemory(module, fuel);
   }
   if (memoryGrow) tellRefusedGrowth(module);
-  return fuel;
 }
 
 /** Counting has added two functions, the last ones, that do nothing yet. */
@@ -204,13 +203,16 @@ function asyncify(module: binaryen.Module): void {
   runWith(module, "asyncify", `${IMPORT_MODULE}.${GUEST_IMPORTS.request}`, "asyncify-imports");
 }
 
-/** Every mutable number but the fuel, asyncify's own two included, in index order. */
-function exportGlobals(module: binaryen.Module, fuel: string): PreparedModule["globals"] {
+/**
+ * Every mutable number of the module's own, in index order: it declares `own` globals, and
+ * what counting and asyncify add comes after them. Those are no part of an agent's state.
+ */
+function exportGlobals(module: binaryen.Module, own: number): PreparedModule["globals"] {
   const globals: { name: string; type: "i32" | "i64" | "f32" | "f64" }[] = [];
-  for (let i = 0; i < module.getNumGlobals(); i += 1) {
+  for (let i = 0; i < own; i += 1) {
     const info = binaryen.getGlobalInfo(module.getGlobalByIndex(i));
     const type = NUMBER_TYPES.get(info.type);
-    if (!info.mutable || info.name === fuel || type === undefined) continue;
+    if (!info.mutable || type === undefined) continue;
     const name = `${PREPARED.globalPrefix}${globals.length}`;
     module.addGlobalExport(info.name, name);
     globals.push({ name, type });

@@ -75,9 +75,9 @@ export interface Revision {
   readonly grants: readonly HostCapability[];
   /** The prepared module, compiled. Shared between threads by structured clone. */
   readonly compiled: WebAssembly.Module;
-  /** Names the preparer's version and options; part of every checkpoint's identity. */
+  /** Names the preparer's version and options; a suspended step goes on under no other. */
   readonly preparation: string;
-  /** Names of exported mutable globals (i32, i64, f32, f64), in the order checkpoints store them. */
+  /** The module's own mutable globals, as exported, in the order checkpoints store them; none that preparation added. */
   readonly globals: readonly { readonly name: string; readonly type: "i32" | "i64" | "f32" | "f64" }[];
   /** Whether the guest can wait (imports sirsi.request and was asyncified). */
   readonly canWait: boolean;

@@ -1,159 +1,150 @@
 /**
- * An agent's complete guest state as bytes: its memory, as a difference to the
- * image that every instance of the revision begins with, and its mutable globals.
+ * An agent's state as bytes. An *image* holds what differs from another state of the
+ * agent, in full the module's own mutable globals, and the proof of what it follows:
  *
- *   "SCP1" | u32 memory bytes | u32 crc of the pristine image | u32 globals
+ *   base        differs from the image that every instance of the revision begins with
+ *   difference  from the base or difference before it
+ *   wait        the same, of a step that is suspended: its stack lies in memory
+ *
+ *   "SCP2" | u8 kind | u32 memory bytes | u32 crc of the pristine image | u32 globals
+ *   | difference and wait: u32 crc of the image it follows
+ *   | wait: u32 crc of the preparation's name, u32 suspend buffer, u32 requests made,
+ *     u32 emits, u32 bytes emitted, f64 fuel used
  *   | 8 bytes a global | runs: varint gap, varint length, bytes … | u32 crc of all before
  *
- * Integers are little-endian. A run starts `gap` bytes after the end of the one
- * before. Memory past the pristine image's end is compared with zeros.
- * Reading checks everything and throws STORE_CORRUPT: a checkpoint is never half applied.
+ * Integers are little-endian. A run starts `gap` bytes after the end of the one before.
+ * What asyncify and metering keep in globals is no part of it, so that base and
+ * difference open under any preparation of the same module; a wait, whose stack only
+ * one preparation's code can take up, under none but that.
+ *
+ * Reading checks everything before anything is applied, and throws STORE_CORRUPT.
  */
 import { crc32 } from "node:zlib";
 import { SirsiError } from "../core/errors.ts";
+import type { FrameWriter } from "./frames.ts";
 
-const MAGIC = 0x31504353;
-const HEADER_BYTES = 16;
+const MAGIC = 0x32504353;
+const HEAD_BYTES = 17;
+const FOLLOWS_BYTES = 4;
+const WAIT_BYTES = 5 * 4 + 8;
 const GLOBAL_BYTES = 8;
 const TRAILER_BYTES = 4;
-/** Compared natively block by block; only blocks that differ are looked at byte by byte. */
-const BLOCK_BYTES = 1024;
-/** Equal bytes between two differences that are cheaper to repeat than to skip. */
-const JOIN_BYTES = 8;
-const ZEROS = Buffer.alloc(BLOCK_BYTES);
+const PAGE_BYTES = 65_536;
+const KINDS = ["base", "difference", "wait"] as const;
 
-export interface PristineImage {
-  readonly memory: Buffer;
-  readonly crc: number;
+export type ImageKind = (typeof KINDS)[number];
+
+/** What a suspended step needs besides memory and globals to go on as if it had never stopped. */
+export interface SuspendedStep {
+  /** crc32 of the name of the preparation whose code unwound it. */
+  readonly preparationCrc: number;
+  readonly suspendBuffer: number;
+  readonly hostCalls: number;
+  readonly emits: number;
+  readonly emitBytes: number;
+  readonly fuelUsed: number;
 }
 
-export function pristineImage(memory: Uint8Array): PristineImage {
-  const copy = Buffer.from(memory);
-  return { memory: copy, crc: crc32(copy) };
-}
-
-/** Grows as it is written; reused for every checkpoint of a shard. */
-class Output {
-  #bytes = Buffer.allocUnsafe(64 * 1024);
-  length = 0;
-
-  #room(more: number): void {
-    if (this.length + more <= this.#bytes.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.length + more));
-    this.#bytes.copy(grown, 0, 0, this.length);
-    this.#bytes = grown;
-  }
-
-  u32(value: number): void {
-    this.#room(4);
-    this.length = this.#bytes.writeUInt32LE(value >>> 0, this.length);
-  }
-
-  u64(value: bigint): void {
-    this.#room(8);
-    this.length = this.#bytes.writeBigUInt64LE(BigInt.asUintN(64, value), this.length);
-  }
-
-  varint(value: number): void {
-    this.#room(5);
-    let rest = value >>> 0;
-    while (rest > 0x7f) {
-      this.#bytes[this.length++] = (rest & 0x7f) | 0x80;
-      rest >>>= 7;
-    }
-    this.#bytes[this.length++] = rest;
-  }
-
-  append(source: Buffer, from: number, to: number): void {
-    this.#room(to - from);
-    source.copy(this.#bytes, this.length, from, to);
-    this.length += to - from;
-  }
-
-  finish(): Uint8Array<ArrayBuffer> {
-    this.u32(crc32(this.#bytes.subarray(0, this.length)));
-    const out = new Uint8Array(this.length);
-    out.set(this.#bytes.subarray(0, this.length));
-    return out;
-  }
-}
-
-const output = new Output();
-
-/** `globals` are raw 64-bit patterns in the revision's order. */
-export function encodeCheckpoint(pristine: PristineImage, memory: Uint8Array<ArrayBuffer>, globals: readonly bigint[]): Uint8Array<ArrayBuffer> {
-  const now = Buffer.from(memory.buffer, memory.byteOffset, memory.length);
-  output.length = 0;
-  output.u32(MAGIC);
-  output.u32(now.length);
-  output.u32(pristine.crc);
-  output.u32(globals.length);
-  for (const value of globals) output.u64(value);
-  writeRuns(now, pristine.memory);
-  return output.finish();
-}
-
-function writeRuns(now: Buffer, before: Buffer): void {
-  let runStart = -1;
-  let runEnd = 0;
-  let lastEnd = 0;
-  const flush = () => {
-    if (runStart < 0) return;
-    output.varint(runStart - lastEnd);
-    output.varint(runEnd - runStart);
-    output.append(now, runStart, runEnd);
-    lastEnd = runEnd;
-    runStart = -1;
-  };
-  for (let block = 0; block < now.length; block += BLOCK_BYTES) {
-    const end = Math.min(block + BLOCK_BYTES, now.length);
-    const known = end <= before.length;
-    const base = known ? before : ZEROS;
-    const shift = known ? 0 : -block;
-    if (now.compare(base, block + shift, end + shift, block, end) === 0) continue;
-    for (let at = block; at < end; at++) {
-      if (now[at] === base[at + shift]) continue;
-      if (runStart >= 0 && at - runEnd > JOIN_BYTES) flush();
-      if (runStart < 0) runStart = at;
-      runEnd = at + 1;
-    }
-  }
-  flush();
-}
-
-export interface CheckpointHeader {
+export interface ImageHead {
+  readonly kind: ImageKind;
   readonly memoryBytes: number;
+  readonly pristineCrc: number;
+  /** The crc of the image it follows; 0 for a base. */
+  readonly follows: number;
+  /** Null but for a wait. */
+  readonly step: SuspendedStep | null;
+}
+
+export interface CheckedImage extends ImageHead {
+  readonly bytes: Buffer;
+  /** The image's own: what the next one follows. */
+  readonly crc: number;
   readonly globals: readonly bigint[];
+  readonly runsAt: number;
 }
 
-function corrupt(why: string): SirsiError {
-  return new SirsiError("STORE_CORRUPT", `a checkpoint cannot be read: ${why}; the agent is not started from it`);
+/** Begins an image; its globals, its runs and `sealImage` come after it. */
+export function writeHead(out: FrameWriter, head: ImageHead, globals: number): void {
+  out.u32(MAGIC);
+  out.u8(KINDS.indexOf(head.kind));
+  out.u32(head.memoryBytes);
+  out.u32(head.pristineCrc);
+  out.u32(globals);
+  if (head.kind !== "base") out.u32(head.follows);
+  if (head.step === null) return;
+  out.u32(head.step.preparationCrc);
+  out.u32(head.step.suspendBuffer);
+  out.u32(head.step.hostCalls);
+  out.u32(head.step.emits);
+  out.u32(head.step.emitBytes);
+  out.number(head.step.fuelUsed);
 }
 
-/** Checks the whole checkpoint against the revision's pristine image and reads its header. */
-export function readCheckpoint(image: Uint8Array, pristine: PristineImage): CheckpointHeader {
+/** Ends the image that began at `start`; its crc. */
+export function sealImage(out: FrameWriter, start: number): number {
+  const crc = out.crcFrom(start);
+  out.u32(crc);
+  return crc;
+}
+
+export function corrupt(why: string, metadata: Readonly<Record<string, string>> = {}): SirsiError {
+  return new SirsiError("STORE_CORRUPT", `an agent's state cannot be read: ${why}; the agent is not started from it`, { metadata });
+}
+
+/** Checks all of an image but its place in a chain. */
+export function readImage(image: Uint8Array): CheckedImage {
   const bytes = Buffer.from(image.buffer, image.byteOffset, image.length);
-  if (bytes.length < HEADER_BYTES + TRAILER_BYTES) throw corrupt("it is too short");
-  if (bytes.readUInt32LE(0) !== MAGIC) throw corrupt("it does not begin as one");
   const end = bytes.length - TRAILER_BYTES;
-  if (crc32(bytes.subarray(0, end)) !== bytes.readUInt32LE(end)) throw corrupt("its checksum does not match");
-  if (bytes.readUInt32LE(8) !== pristine.crc) throw corrupt("it was taken from a module that begins with a different image");
-  const count = bytes.readUInt32LE(12);
-  if (HEADER_BYTES + count * GLOBAL_BYTES > end) throw corrupt("its globals are cut off");
-  const globals = Array.from({ length: count }, (_, i) => bytes.readBigUInt64LE(HEADER_BYTES + i * GLOBAL_BYTES));
-  return { memoryBytes: bytes.readUInt32LE(4), globals };
+  if (end < HEAD_BYTES) throw corrupt("it is too short");
+  if (bytes.readUInt32LE(0) !== MAGIC) throw corrupt("it does not begin as one of this version's");
+  const crc = bytes.readUInt32LE(end);
+  if (crc32(bytes.subarray(0, end)) !== crc) throw corrupt("its checksum does not match");
+  const kind = KINDS[bytes.readUInt8(4)];
+  if (kind === undefined) throw corrupt("it is of an unknown kind");
+  const count = bytes.readUInt32LE(13);
+  const stepAt = HEAD_BYTES + (kind === "base" ? 0 : FOLLOWS_BYTES);
+  const globalsAt = stepAt + (kind === "wait" ? WAIT_BYTES : 0);
+  const runsAt = globalsAt + count * GLOBAL_BYTES;
+  if (runsAt > end) throw corrupt("its head is cut off");
+  const checked: CheckedImage = {
+    bytes,
+    crc,
+    kind,
+    memoryBytes: bytes.readUInt32LE(5),
+    pristineCrc: bytes.readUInt32LE(9),
+    follows: kind === "base" ? 0 : bytes.readUInt32LE(HEAD_BYTES),
+    step: kind === "wait" ? readStep(bytes, stepAt) : null,
+    globals: Array.from({ length: count }, (_, i) => bytes.readBigUInt64LE(globalsAt + i * GLOBAL_BYTES)),
+    runsAt,
+  };
+  if (checked.memoryBytes % PAGE_BYTES !== 0) throw corrupt("its memory is no whole number of pages");
+  eachRun(checked, () => undefined);
+  return checked;
 }
 
-/** Writes the runs of a checkpoint that readCheckpoint has passed into memory that holds the pristine image. */
-export function applyCheckpoint(image: Uint8Array, header: CheckpointHeader, memory: Uint8Array): void {
-  const end = image.length - TRAILER_BYTES;
-  let at = HEADER_BYTES + header.globals.length * GLOBAL_BYTES;
+function readStep(bytes: Buffer, at: number): SuspendedStep {
+  const u32 = (index: number) => bytes.readUInt32LE(at + 4 * index);
+  return { preparationCrc: u32(0), suspendBuffer: u32(1), hostCalls: u32(2), emits: u32(3), emitBytes: u32(4), fuelUsed: bytes.readDoubleLE(at + 20) };
+}
+
+/** Writes an image's runs over the state that it follows; `wrote` is told of each. */
+export function applyImage(image: CheckedImage, memory: Uint8Array, wrote: (start: number, end: number) => void): void {
+  eachRun(image, (from, start, end) => {
+    memory.set(image.bytes.subarray(from, from + end - start), start);
+    wrote(start, end);
+  });
+}
+
+/** `visit` gets where a run's bytes lie in the image, and where in memory they start and end. */
+function eachRun({ bytes, runsAt, memoryBytes }: CheckedImage, visit: (from: number, start: number, end: number) => void): void {
+  const end = bytes.length - TRAILER_BYTES;
+  let at = runsAt;
   let target = 0;
   const varint = () => {
     let value = 0;
     for (let shift = 0; shift < 35; shift += 7) {
       if (at >= end) throw corrupt("a run is cut off");
-      const byte = image[at++] ?? 0;
+      const byte = bytes[at++] ?? 0;
       value += (byte & 0x7f) * 2 ** shift;
       if (byte < 0x80) return value;
     }
@@ -162,8 +153,8 @@ export function applyCheckpoint(image: Uint8Array, header: CheckpointHeader, mem
   while (at < end) {
     target += varint();
     const length = varint();
-    if (at + length > end || target + length > header.memoryBytes) throw corrupt("a run lies outside memory");
-    memory.set(image.subarray(at, at + length), target);
+    if (at + length > end || target + length > memoryBytes) throw corrupt("a run lies outside memory");
+    visit(at, target, target + length);
     at += length;
     target += length;
   }

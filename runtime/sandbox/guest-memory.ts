@@ -4,6 +4,7 @@
  * checked before anything is allocated.
  */
 import { SirsiError } from "../core/errors.ts";
+import type { FrameWriter } from "./frames.ts";
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
 const lenientUtf8 = new TextDecoder("utf-8", { fatal: false });
@@ -19,10 +20,13 @@ function broken(what: string, detail: string): SirsiError {
 export class GuestMemory {
   readonly #memory: WebAssembly.Memory;
   #bytes: Uint8Array<ArrayBuffer>;
+  /** The same bytes. Kept apart, because a Buffer's slice() is no copy. */
+  #buffer: Buffer<ArrayBuffer>;
 
   constructor(memory: WebAssembly.Memory) {
     this.#memory = memory;
     this.#bytes = new Uint8Array(memory.buffer);
+    this.#buffer = Buffer.from(memory.buffer);
   }
 
   /** All of memory as it is now. Valid until the guest runs again: growing detaches it. */
@@ -30,6 +34,12 @@ export class GuestMemory {
     // Growing detaches the old buffer, which empties its views.
     if (this.#bytes.length === 0) this.#bytes = new Uint8Array(this.#memory.buffer);
     return this.#bytes;
+  }
+
+  /** The same, as a Buffer: for comparing and copying natively. */
+  get buffer(): Buffer<ArrayBuffer> {
+    if (this.#buffer.length === 0) this.#buffer = Buffer.from(this.#memory.buffer);
+    return this.#buffer;
   }
 
   get byteLength(): number {
@@ -47,16 +57,22 @@ export class GuestMemory {
     }
   }
 
-  /** A copy of `length` bytes at `pointer`; `what` names them in the error. */
-  copy(pointer: number, length: number, maxBytes: number, what: string): Uint8Array<ArrayBuffer> {
+  /** Adds `length` bytes at `pointer` to a batch as a run; `what` names them in the error. */
+  writeRun(out: FrameWriter, pointer: number, length: number, maxBytes: number, what: string): void {
     const at = this.#range(pointer, length, maxBytes, what);
-    return this.bytes.slice(at, at + length);
+    out.u32(length >>> 0);
+    out.append(this.buffer, at, at + (length >>> 0));
   }
 
   /** The bytes themselves, for a host function that fills or reads them at once. */
   view(pointer: number, length: number, maxBytes: number, what: string): Uint8Array<ArrayBuffer> {
     const at = this.#range(pointer, length, maxBytes, what);
     return this.bytes.subarray(at, at + length);
+  }
+
+  /** `length` bytes at `pointer` are the guest's own; `what` names them in the error. */
+  requireRange(pointer: number, length: number, what: string): void {
+    this.#range(pointer, length, length, what);
   }
 
   /** Writes at a pointer that the guest's allocator gave for `bytes.length` bytes. */
@@ -105,11 +121,27 @@ export class GuestMemory {
   }
 }
 
-/** `ptr << 32 | len` taken apart. */
-export function unpack(packed: bigint): { pointer: number; length: number } {
-  return { pointer: Number((packed >> 32n) & 0xffff_ffffn), length: Number(packed & 0xffff_ffffn) };
+const packing = new BigInt64Array(1);
+/** Which half of it is the higher one depends on the machine. */
+const halves = new Uint32Array(packing.buffer);
+packing[0] = 1n;
+const LOW = halves[0] === 1 ? 0 : 1;
+const HIGH = 1 - LOW;
+
+/** Of `ptr << 32 | len`. */
+export function packedPointer(packed: bigint): number {
+  packing[0] = packed;
+  return halves[HIGH] ?? 0;
+}
+
+/** Of `ptr << 32 | len`. */
+export function packedLength(packed: bigint): number {
+  packing[0] = packed;
+  return halves[LOW] ?? 0;
 }
 
 export function pack(pointer: number, length: number): bigint {
-  return (BigInt(pointer >>> 0) << 32n) | BigInt(length >>> 0);
+  halves[HIGH] = pointer;
+  halves[LOW] = length;
+  return packing[0] ?? 0n;
 }

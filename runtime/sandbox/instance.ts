@@ -9,47 +9,23 @@
  * - I1 Guest code runs only inside `enter`, metered, under a deadline.
  * - I2 Whatever a guest does ends in an outcome; nothing it does throws past this class.
  * - I3 After a fault the instance is dead: half-done memory is never checkpointed.
+ *
+ * Outcomes are written into the shard's batch while they come about: emits and requests
+ * when the guest makes them, its result and its state at the end (outcome-frame.ts).
  */
 import { SUSPEND_BUFFER_BYTES } from "../contract/guest-abi.ts";
 import { type PlainError, SirsiError } from "../core/errors.ts";
-import { applyCheckpoint, encodeCheckpoint, readCheckpoint } from "./checkpoint.ts";
 import { classifyFault } from "./fault.ts";
-import { type GuestMemory, pack, unpack } from "./guest-memory.ts";
+import type { FrameWriter } from "./frames.ts";
+import { type GuestMemory, pack, packedLength, packedPointer } from "./guest-memory.ts";
+import { InstanceState } from "./instance-state.ts";
 import type { LoadedRevision, LinkedGuest } from "./loaded-revision.ts";
+import { beginState, beginStep, sealStep, StateMark, writeDescribed, writeFailed } from "./outcome-frame.ts";
+import type { StepBudget } from "./outcomes.ts";
 
-/** What one step may use. */
-export interface StepBudget {
-  /** Milliseconds from now. */
-  readonly timeoutMs: number;
-  readonly fuel: number;
-  /** Take a checkpoint when the step ends well. */
-  readonly checkpoint: boolean;
-}
+type LifeState = "idle" | "running" | "suspended" | "dead";
 
-export type StepOutcome =
-  | {
-      readonly kind: "done";
-      /** A serialized GuestResult, not yet decoded by anybody. */
-      readonly result: Uint8Array;
-      /** Serialized GuestEmits since the last outcome, in order. */
-      readonly emits: readonly Uint8Array[];
-      readonly checkpoint: Uint8Array | null;
-      readonly fuelUsed: number;
-      readonly memoryBytes: number;
-    }
-  | {
-      readonly kind: "waiting";
-      /** A serialized GuestRequest. */
-      readonly request: Uint8Array;
-      readonly emits: readonly Uint8Array[];
-      readonly fuelUsed: number;
-      readonly memoryBytes: number;
-    }
-  | { readonly kind: "failed"; readonly error: PlainError; readonly fuelUsed: number };
-
-type InstanceState = "idle" | "running" | "suspended" | "dead";
-
-const NO_EMITS: readonly Uint8Array[] = [];
+const NO_BUDGET: StepBudget = { timeoutMs: 0, fuel: 0, state: "none", stateAtWait: false };
 /** What AssemblyScript says of room that no memory could hold; it does not even ask for it then. */
 const ALLOCATION_TOO_LARGE = "Allocation too large";
 /** log2 of the random bytes that one fuel pays for. */
@@ -57,9 +33,10 @@ const RANDOM_SHIFT = 4;
 
 export class GuestInstance {
   readonly revision: LoadedRevision;
-  #state: InstanceState = "idle";
-  #guest: LinkedGuest;
-  #memory: GuestMemory;
+  #state: LifeState = "idle";
+  readonly #guest: LinkedGuest;
+  readonly #memory: GuestMemory;
+  readonly #kept: InstanceState;
 
   // The step in hand. Fuel handed out but not yet used is counted when the step pauses or ends.
   #fuelLeft = 0;
@@ -68,11 +45,17 @@ export class GuestInstance {
   /** What the fuel global holds while no guest code runs. */
   #unused = 0;
   #deadline = 0;
-  #takeCheckpoint = false;
+  #budget: StepBudget = NO_BUDGET;
   #hostCalls = 0;
-  #emits: Uint8Array[] = [];
+  /** Of the whole step, for its limits. */
+  #emits = 0;
   #emitBytes = 0;
-  #pendingRequest: Uint8Array | null = null;
+  /** Since it was entered last. */
+  #emitsNow = 0;
+  /** Set while it runs: where its outcome goes, and where in it that begins. */
+  #out: FrameWriter | null = null;
+  #frame = 0;
+  #requested = false;
   /** Whether the guest is handling a call, and not making or taking back room: only then can it wait. */
   #handling = false;
   #rewinding = false;
@@ -86,11 +69,12 @@ export class GuestInstance {
 
   constructor(revision: LoadedRevision) {
     this.revision = revision;
-    this.#guest = revision.link(this);
+    this.#guest = revision.link();
     this.#memory = this.#guest.memory;
+    this.#kept = new InstanceState(revision, this.#guest);
   }
 
-  get state(): InstanceState {
+  get state(): LifeState {
     return this.#state;
   }
 
@@ -102,43 +86,94 @@ export class GuestInstance {
     return this.#memory;
   }
 
-  /** Puts a checkpoint's state in place of the pristine one. Throws STORE_CORRUPT, and is dead then. */
-  restore(image: Uint8Array): void {
+  /**
+   * Puts the state of a chain in place of the pristine one: a base, the differences after
+   * it, and last perhaps a wait, whose step `resume` goes on with. Throws STORE_CORRUPT,
+   * and is dead then.
+   */
+  restore(images: readonly Uint8Array[]): void {
     try {
-      const header = readCheckpoint(image, this.revision.pristine);
-      const globals = this.#guest.globals;
-      if (header.globals.length !== globals.length) {
-        throw new SirsiError("STORE_CORRUPT", `a checkpoint holds ${header.globals.length} globals and the module has ${globals.length}; it was taken from another build`);
-      }
-      this.#memory.growTo(header.memoryBytes);
-      applyCheckpoint(image, header, this.#memory.bytes);
-      for (const [i, cell] of globals.entries()) cell.setBits(header.globals[i] ?? 0n);
+      const step = this.#kept.restore(images);
+      if (step === null) return;
+      this.#state = "suspended";
+      this.#suspendBuffer = step.suspendBuffer;
+      this.#hostCalls = step.hostCalls;
+      this.#emits = step.emits;
+      this.#emitBytes = step.emitBytes;
+      this.#fuelUsed = step.fuelUsed;
     } catch (thrown) {
       this.#state = "dead";
       throw thrown;
     }
   }
 
-  /** One GuestCall. */
-  step(call: Uint8Array, budget: StepBudget): StepOutcome {
-    if (this.#state !== "idle") return this.#refuse();
-    this.#begin(budget);
-    return this.#enter(() => {
-      const pointer = this.#place(call, "a call");
-      return this.#handle(pointer, call.length);
-    });
+  /** One GuestCall; its outcome is added to `out`. `startedAt` is now, monotonic. */
+  step(call: Uint8Array, budget: StepBudget, startedAt: number, out: FrameWriter): void {
+    if (this.#state !== "idle") return this.#refuse(out);
+    this.#fuelUsed = 0;
+    this.#hostCalls = 0;
+    this.#emits = 0;
+    this.#emitBytes = 0;
+    this.#memoryRefused = false;
+    this.#run(call, budget, startedAt, out, false);
   }
 
-  /** The answer to the request that suspended it: a serialized GuestResponse. */
-  resume(response: Uint8Array, timeoutMs: number): StepOutcome {
-    if (this.#state !== "suspended") return this.#refuse();
-    this.#deadline = this.revision.host.monotonic() + timeoutMs;
-    return this.#enter(() => {
-      this.#response = pack(this.#place(response, "a response"), response.length);
-      this.#rewinding = true;
-      this.#guest.startRewind(this.#suspendBuffer);
-      return this.#handle(0, 0);
-    });
+  /** The answer to the request that suspended it: a serialized GuestResponse. `budget` is what is left of the step's. */
+  resume(response: Uint8Array, budget: StepBudget, startedAt: number, out: FrameWriter): void {
+    if (this.#state !== "suspended") return this.#refuse(out);
+    this.#run(response, budget, startedAt, out, true);
+  }
+
+  /** The whole state as a base. Only at rest. */
+  takeState(out: FrameWriter): void {
+    if (this.#state !== "idle") return this.#refuse(out);
+    const start = out.length;
+    try {
+      beginState(out);
+      this.#kept.writeRest(out, "base");
+    } catch (thrown) {
+      out.rewind(start);
+      this.#fail(thrown, out);
+    }
+  }
+
+  describe(out: FrameWriter): void {
+    if (this.#state === "dead") return this.#refuse(out);
+    writeDescribed(out, this.#kept.describe(this.#state === "suspended"));
+  }
+
+  #refuse(out: FrameWriter): void {
+    const error = new SirsiError("INTERNAL", `an instance that is ${this.#state} was asked to run`);
+    writeFailed(out, error.toPlain(), 0);
+  }
+
+  #run(bytes: Uint8Array, budget: StepBudget, startedAt: number, out: FrameWriter, resumes: boolean): void {
+    this.#state = "running";
+    this.#budget = budget;
+    this.#deadline = startedAt + budget.timeoutMs;
+    this.#out = out;
+    this.#frame = beginStep(out);
+    this.#emitsNow = 0;
+    this.#fuelLeft = budget.fuel;
+    this.revision.enter(this);
+    this.#grantSlice();
+    try {
+      const packed = resumes ? this.#rewound(bytes) : this.#handle(this.#place(bytes, "a call"), bytes.length);
+      if (this.#requested) this.#suspended(out);
+      else if (this.#rewinding) throw new SirsiError("GUEST_PROTOCOL", "the guest returned without taking the answer it had waited for");
+      else this.#finished(packed, out);
+    } catch (thrown) {
+      out.rewind(this.#frame);
+      this.#fail(thrown, out);
+    }
+    this.#out = null;
+  }
+
+  #fail(thrown: unknown, out: FrameWriter): void {
+    this.#state = "dead";
+    this.#countFuel();
+    const error: PlainError = classifyFault(thrown, { memoryRefused: this.#memoryRefused, limits: this.revision.limits }).toPlain();
+    writeFailed(out, error, this.#fuelUsed);
   }
 
   #handle(pointer: number, length: number): bigint {
@@ -148,81 +183,74 @@ export class GuestInstance {
     return packed;
   }
 
-  #begin(budget: StepBudget): void {
-    this.#fuelLeft = budget.fuel;
-    this.#fuelUsed = 0;
-    this.#deadline = this.revision.host.monotonic() + budget.timeoutMs;
-    this.#takeCheckpoint = budget.checkpoint;
-    this.#hostCalls = 0;
-    this.#emitBytes = 0;
-    this.#emits = [];
-    this.#memoryRefused = false;
+  #rewound(response: Uint8Array): bigint {
+    this.#response = pack(this.#place(response, "a response"), response.length);
+    this.#rewinding = true;
+    this.#guest.startRewind(this.#suspendBuffer);
+    return this.#handle(0, 0);
   }
 
-  #refuse(): StepOutcome {
-    const error = new SirsiError("INTERNAL", `an instance that is ${this.#state} was asked to run`);
-    return { kind: "failed", error: error.toPlain(), fuelUsed: 0 };
-  }
-
-  #enter(run: () => bigint): StepOutcome {
-    this.#state = "running";
-    this.#grantSlice();
-    try {
-      const packed = run();
-      if (this.#pendingRequest !== null) return this.#suspended(this.#pendingRequest);
-      if (this.#rewinding) throw new SirsiError("GUEST_PROTOCOL", "the guest returned without taking the answer it had waited for");
-      return this.#finished(packed);
-    } catch (thrown) {
-      this.#state = "dead";
-      this.#countFuel();
-      const error = classifyFault(thrown, { memoryRefused: this.#memoryRefused, limits: this.revision.limits });
-      return { kind: "failed", error: error.toPlain(), fuelUsed: this.#fuelUsed };
-    }
-  }
-
-  #finished(packed: bigint): StepOutcome {
-    const { pointer, length } = unpack(packed);
-    const result = this.#memory.copy(pointer, length, this.revision.limits.resultMaxBytes, "a result");
+  #finished(packed: bigint, out: FrameWriter): void {
+    const pointer = packedPointer(packed);
+    this.#memory.writeRun(out, pointer, packedLength(packed), this.revision.limits.resultMaxBytes, "a result");
     this.#guest.free(pointer);
     this.#freeSuspendBuffer();
     this.#countFuel();
-    const checkpoint = this.#takeCheckpoint ? this.checkpoint() : null;
+    this.#writeRest(out);
     this.#state = "idle";
-    return { kind: "done", result, emits: this.#takeEmits(), checkpoint, fuelUsed: this.#fuelUsed, memoryBytes: this.memoryBytes };
+    this.#seal("done", out);
   }
 
-  /** No checkpoint holds the buffer's address: kept, it would be lost room in every life but this one. */
+  #writeRest(out: FrameWriter): void {
+    const { state } = this.#budget;
+    if (state === "none") return out.u8(StateMark.none);
+    const mark = out.reserve(1);
+    out.putU8(mark, StateMark[this.#kept.writeRest(out, state)]);
+  }
+
+  /** No rest state holds the buffer's address: kept, it would be lost room in every life but this one. */
   #freeSuspendBuffer(): void {
     if (this.#suspendBuffer === 0) return;
     this.#guest.free(this.#suspendBuffer);
     this.#suspendBuffer = 0;
   }
 
-  #suspended(request: Uint8Array): StepOutcome {
+  #suspended(out: FrameWriter): void {
     this.#guest.stopUnwind();
-    this.#pendingRequest = null;
+    this.#requested = false;
     this.#countFuel();
+    this.#writeWait(out);
     this.#state = "suspended";
-    return { kind: "waiting", request, emits: this.#takeEmits(), fuelUsed: this.#fuelUsed, memoryBytes: this.memoryBytes };
+    this.#seal("waiting", out);
   }
 
-  /** The whole state as it is now. Only sound while no guest code is running. */
-  checkpoint(): Uint8Array {
-    const globals = this.#guest.globals.map((cell) => cell.bits());
-    return encodeCheckpoint(this.revision.pristine, this.#memory.bytes, globals);
+  #writeWait(out: FrameWriter): void {
+    if (!this.#budget.stateAtWait || !this.#kept.hasRest) return out.u8(StateMark.none);
+    out.u8(StateMark.wait);
+    this.#kept.writeWait(out, {
+      preparationCrc: this.revision.preparationCrc,
+      suspendBuffer: this.#suspendBuffer,
+      hostCalls: this.#hostCalls,
+      emits: this.#emits,
+      emitBytes: this.#emitBytes,
+      fuelUsed: this.#fuelUsed,
+    });
   }
 
-  #takeEmits(): readonly Uint8Array[] {
-    if (this.#emits.length === 0) return NO_EMITS;
-    const taken = this.#emits;
-    this.#emits = [];
-    return taken;
+  #seal(kind: "done" | "waiting", out: FrameWriter): void {
+    sealStep(out, this.#frame, kind, { fuelUsed: this.#fuelUsed, fuelLeft: this.#fuelLeft, memoryBytes: this.#memory.byteLength, emits: this.#emitsNow });
   }
 
   #place(bytes: Uint8Array, what: string): number {
-    const pointer = this.#guest.alloc(bytes.length) >>> 0;
-    if (pointer === 0) throw new SirsiError("GUEST_MEMORY_EXHAUSTED", `the guest had no room for ${what} of ${bytes.length} bytes within its ${this.revision.limits.memoryMaxBytes}; send less, or raise the module's memory limit`);
+    const pointer = this.#room(bytes.length, what);
     this.#memory.write(pointer, bytes, `room for ${what}`);
+    return pointer;
+  }
+
+  #room(length: number, what: string): number {
+    const pointer = this.#guest.alloc(length) >>> 0;
+    if (pointer === 0) throw new SirsiError("GUEST_MEMORY_EXHAUSTED", `the guest had no room for ${what} of ${length} bytes within its ${this.revision.limits.memoryMaxBytes}; send less, or raise the module's memory limit`);
+    this.#memory.requireRange(pointer, length, `room for ${what}`);
     return pointer;
   }
 
@@ -272,33 +300,37 @@ export class GuestInstance {
   }
 
   emit(pointer: number, length: number): void {
-    this.#requireRunning("emit");
+    const out = this.#running("emit");
     const limits = this.revision.limits;
-    if (this.#emits.length >= limits.outboxCount) throw new SirsiError("GUEST_LIMIT", `the step emitted more than the ${limits.outboxCount} messages it may (outbox_count)`);
+    if (this.#emits >= limits.outboxCount) throw new SirsiError("GUEST_LIMIT", `the step emitted more than the ${limits.outboxCount} messages it may (outbox_count)`);
     if (this.#emitBytes + (length >>> 0) > limits.outboxBytes) throw new SirsiError("GUEST_LIMIT", `the step emitted more than the ${limits.outboxBytes} bytes it may (outbox_bytes)`);
+    // Elsewhere its outcome has the request or the result behind the emits already.
+    if (!this.#handling || this.#requested) throw new SirsiError("GUEST_PROTOCOL", "the guest emitted from its allocator; emit while a call is handled");
+    this.#memory.writeRun(out, pointer, length, limits.outboxBytes, "a message to emit");
     this.#emitBytes += length >>> 0;
-    this.#emits.push(this.#memory.copy(pointer, length, limits.outboxBytes, "a message to emit"));
+    this.#emits++;
+    this.#emitsNow++;
   }
 
   /** Suspends the guest the first time through, and hands it the answer the second. */
   request(pointer: number, length: number): bigint {
-    this.#requireRunning("request");
+    const out = this.#running("request");
     if (this.#rewinding) {
       this.#guest.stopRewind();
       this.#rewinding = false;
       return this.#response;
     }
-    if (!this.#handling) throw new SirsiError("GUEST_PROTOCOL", "the guest made a request from its allocator, where it cannot wait; make it while a call is handled");
+    if (!this.#handling || this.#requested) throw new SirsiError("GUEST_PROTOCOL", "the guest made a request from its allocator, where it cannot wait; make it while a call is handled");
     const limits = this.revision.limits;
     if (++this.#hostCalls > limits.hostCallsPerStep) throw new SirsiError("GUEST_LIMIT", `the step made more than the ${limits.hostCallsPerStep} requests it may (host_calls_per_step)`);
-    const request = this.#memory.copy(pointer, length, limits.resultMaxBytes, "a request");
+    this.#memory.writeRun(out, pointer, length, limits.resultMaxBytes, "a request");
+    this.#requested = true;
     this.#handling = false;
-    if (this.#suspendBuffer === 0) this.#suspendBuffer = this.#place(new Uint8Array(SUSPEND_BUFFER_BYTES), "a suspended stack");
+    if (this.#suspendBuffer === 0) this.#suspendBuffer = this.#room(SUSPEND_BUFFER_BYTES, "a suspended stack");
     this.#handling = true;
     const start = this.#suspendBuffer;
     this.#memory.writeU32(start, start + 8, "room for a suspended stack");
     this.#memory.writeU32(start + 4, start + SUSPEND_BUFFER_BYTES, "room for a suspended stack");
-    this.#pendingRequest = request;
     this.#guest.startUnwind(start);
     return 0n;
   }
@@ -317,12 +349,12 @@ export class GuestInstance {
   }
 
   now(): bigint {
-    this.#requireRunning("now");
+    this.#running("now");
     return BigInt(Math.floor(this.revision.host.now()));
   }
 
   random(pointer: number, length: number): void {
-    this.#requireRunning("random");
+    this.#running("random");
     const into = this.#memory.view(pointer, length, 65_536, "room for random bytes");
     // One call may ask for much, and the clock is looked at only between slices of fuel.
     this.#guest.fuel.value -= into.length >>> RANDOM_SHIFT;
@@ -333,8 +365,9 @@ export class GuestInstance {
     this.#memoryRefused = true;
   }
 
-  /** Every instance of a revision must begin alike, or a checkpoint could not be a difference. */
-  #requireRunning(name: string): void {
-    if (this.#state !== "running") throw new SirsiError("GUEST_PROTOCOL", `the guest called ${name} from its start function; do that in onInit, because all agents begin from one image`);
+  /** Where its outcome goes. Every instance of a revision must begin alike, or a state could not be a difference. */
+  #running(name: string): FrameWriter {
+    if (this.#state !== "running" || this.#out === null) throw new SirsiError("GUEST_PROTOCOL", `the guest called ${name} from its start function; do that in onInit, because all agents begin from one image`);
+    return this.#out;
   }
 }

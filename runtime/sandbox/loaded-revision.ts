@@ -3,11 +3,15 @@
  * begin with, and the one set of imports they share. Only one guest of a shard
  * runs at a time, so the imports serve whichever instance is being entered.
  */
+import { crc32 } from "node:zlib";
 import { ABI_VERSION, ABORT_IMPORT, FUEL_SLICE, GUEST_EXPORTS, GUEST_IMPORTS, IMPORT_MODULE, PREPARED } from "../contract/guest-abi.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { GuestLimits } from "../core/limits.ts";
-import { type PristineImage, pristineImage } from "./checkpoint.ts";
+import type { FrameWriter } from "./frames.ts";
 import { GuestMemory } from "./guest-memory.ts";
+import { type PristineImage, pristineImage } from "./shadow.ts";
+
+type GlobalType = "i32" | "i64" | "f32" | "f64";
 
 /** The part of a Revision that a shard needs; plain data plus the compiled module. */
 export interface ShardRevision {
@@ -15,7 +19,9 @@ export interface ShardRevision {
   readonly name: string;
   readonly compiled: WebAssembly.Module;
   readonly limits: GuestLimits;
-  readonly globals: readonly { readonly name: string; readonly type: "i32" | "i64" | "f32" | "f64" }[];
+  /** Names the preparer that made `compiled`. */
+  readonly preparation: string;
+  readonly globals: readonly { readonly name: string; readonly type: GlobalType }[];
   readonly canWait: boolean;
 }
 
@@ -43,34 +49,39 @@ export interface GuestHost {
   heartbeat(): void;
 }
 
-/** An exported mutable global as its raw 64 bits. */
+/** An exported mutable global of the module's own. An image holds it as 64 bits. */
 export interface GlobalCell {
-  bits(): bigint;
+  readonly type: GlobalType;
+  write(out: FrameWriter): void;
   setBits(bits: bigint): void;
+  /** In decimal. */
+  text(): string;
 }
 
+/** `call`, `alloc` and `free` run guest code: only after `LoadedRevision.enter`. */
 export interface LinkedGuest {
   readonly memory: GuestMemory;
   readonly fuel: { value: number };
   readonly globals: readonly GlobalCell[];
-  call(pointer: number, length: number): bigint;
-  alloc(length: number): number;
-  free(pointer: number): void;
-  startUnwind(buffer: number): void;
-  stopUnwind(): void;
-  startRewind(buffer: number): void;
-  stopRewind(): void;
+  readonly call: (pointer: number, length: number) => bigint;
+  readonly alloc: (length: number) => number;
+  readonly free: (pointer: number) => void;
+  readonly startUnwind: (buffer: number) => void;
+  readonly stopUnwind: () => void;
+  readonly startRewind: (buffer: number) => void;
+  readonly stopRewind: () => void;
 }
 
 const MAX_ABORT_TEXT_BYTES = 2_048;
 
-type AnyExport = (...args: number[]) => unknown;
+type AnyExport = (...args: number[]) => never;
 
 export class LoadedRevision {
   readonly name: string;
   readonly limits: GuestLimits;
   readonly host: GuestHost;
   readonly fuelSlice: number;
+  readonly preparationCrc: number;
   readonly #revision: ShardRevision;
   readonly #imports: WebAssembly.Imports;
   #current: EnteredGuest | null = null;
@@ -83,6 +94,7 @@ export class LoadedRevision {
     this.name = revision.name;
     this.limits = revision.limits;
     this.host = host;
+    this.preparationCrc = crc32(revision.preparation);
     this.fuelSlice = Math.min(FUEL_SLICE, revision.limits.fuelPerStep);
     this.#imports = this.#makeImports();
   }
@@ -93,8 +105,8 @@ export class LoadedRevision {
     return this.#pristine;
   }
 
-  /** Instantiates for `instance` and runs the start function, metered like everything else. */
-  link(instance: EnteredGuest): LinkedGuest {
+  /** Instantiates, and runs the start function, metered like everything else. */
+  link(): LinkedGuest {
     this.#current = null;
     this.#startFuel = this.limits.fuelPerStep;
     this.#startDeadline = this.host.monotonic() + this.limits.stepTimeoutMs;
@@ -104,49 +116,43 @@ export class LoadedRevision {
     if (!(rawMemory instanceof WebAssembly.Memory)) throw new SirsiError("MODULE_REJECTED", `module ${this.name} exports no memory`);
     const memory = new GuestMemory(rawMemory);
     this.#pristine ??= this.#firstLook(memory, exports[GUEST_EXPORTS.abi]);
-    return this.#bind(exports, memory, instance);
+    return this.#bind(exports, memory);
+  }
+
+  /** From here on what guests call is for this instance: to be called before any of its code runs. */
+  enter(instance: EnteredGuest): void {
+    this.#current = instance;
   }
 
   /** The manifest has said which ABI it is; the code has the last word. */
   #firstLook(memory: GuestMemory, abi: unknown): PristineImage {
     const image = pristineImage(memory.bytes);
-    const version = typeof abi === "function" ? (abi as AnyExport)() : "none";
+    const version = typeof abi === "function" ? (abi as () => unknown)() : "none";
     if (version !== ABI_VERSION) throw new SirsiError("MODULE_REJECTED", `the code of module ${this.name} is of ABI ${String(version)}, whatever its manifest says, and this host runs ABI ${ABI_VERSION}; build it with the SDK of ABI ${ABI_VERSION}`);
     return image;
   }
 
-  #bind(exports: Record<string, unknown>, memory: GuestMemory, instance: EnteredGuest): LinkedGuest {
+  #bind(exports: Record<string, unknown>, memory: GuestMemory): LinkedGuest {
     const fn = (name: string): AnyExport => {
       const found = exports[name];
       if (typeof found !== "function") throw new SirsiError("MODULE_REJECTED", `module ${this.name} does not export the function ${name}`);
       return found as AnyExport;
     };
-    const call = fn(GUEST_EXPORTS.call);
-    const alloc = fn(GUEST_EXPORTS.alloc);
-    const free = fn(GUEST_EXPORTS.free);
     const missing: AnyExport = () => {
       throw new SirsiError("INTERNAL", `module ${this.name} cannot wait`);
     };
     const suspend = (name: string): AnyExport => (this.#revision.canWait ? fn(name) : missing);
-    const startUnwind = suspend("asyncify_start_unwind");
-    const stopUnwind = suspend("asyncify_stop_unwind");
-    const startRewind = suspend("asyncify_start_rewind");
-    const stopRewind = suspend("asyncify_stop_rewind");
-    const enter = (run: () => unknown): unknown => {
-      this.#current = instance;
-      return run();
-    };
     return {
       memory,
       fuel: exports[PREPARED.fuel] as WebAssembly.Global<number>,
       globals: this.#revision.globals.map(({ name, type }) => globalCell(exports[name] as WebAssembly.Global, type)),
-      call: (pointer, length) => enter(() => call(pointer, length)) as bigint,
-      alloc: (length) => enter(() => alloc(length)) as number,
-      free: (pointer) => void enter(() => free(pointer)),
-      startUnwind: (buffer) => void startUnwind(buffer),
-      stopUnwind: () => void stopUnwind(),
-      startRewind: (buffer) => void startRewind(buffer),
-      stopRewind: () => void stopRewind(),
+      call: fn(GUEST_EXPORTS.call),
+      alloc: fn(GUEST_EXPORTS.alloc),
+      free: fn(GUEST_EXPORTS.free),
+      startUnwind: suspend("asyncify_start_unwind"),
+      stopUnwind: suspend("asyncify_stop_unwind"),
+      startRewind: suspend("asyncify_start_rewind"),
+      stopRewind: suspend("asyncify_stop_rewind"),
     };
   }
 
@@ -194,18 +200,32 @@ export class LoadedRevision {
   }
 }
 
-function globalCell(global: WebAssembly.Global, type: "i32" | "i64" | "f32" | "f64"): GlobalCell {
+/** Above a value of fewer than 64 bits. */
+const NO_BITS = 0;
+
+function globalCell(global: WebAssembly.Global, type: GlobalType): GlobalCell {
   const cast = new DataView(new ArrayBuffer(8));
+  const text = () => String(global.value);
   switch (type) {
     case "i32":
-      return { bits: () => BigInt.asUintN(32, BigInt(global.value)), setBits: (bits) => void (global.value = Number(BigInt.asIntN(32, bits))) };
+      return {
+        type,
+        text,
+        write: (out) => {
+          out.u32(global.value as number);
+          out.u32(NO_BITS);
+        },
+        setBits: (bits) => void (global.value = Number(BigInt.asIntN(32, bits))),
+      };
     case "i64":
-      return { bits: () => BigInt.asUintN(64, BigInt(global.value)), setBits: (bits) => void (global.value = BigInt.asIntN(64, bits)) };
+      return { type, text, write: (out) => out.u64(global.value as bigint), setBits: (bits) => void (global.value = BigInt.asIntN(64, bits)) };
     case "f32":
       return {
-        bits: () => {
-          cast.setFloat32(0, Number(global.value));
-          return BigInt(cast.getUint32(0));
+        type,
+        text,
+        write: (out) => {
+          out.f32(global.value as number);
+          out.u32(NO_BITS);
         },
         setBits: (bits) => {
           cast.setUint32(0, Number(bits & 0xffff_ffffn));
@@ -214,10 +234,9 @@ function globalCell(global: WebAssembly.Global, type: "i32" | "i64" | "f32" | "f
       };
     case "f64":
       return {
-        bits: () => {
-          cast.setFloat64(0, Number(global.value));
-          return cast.getBigUint64(0);
-        },
+        type,
+        text,
+        write: (out) => out.number(global.value as number),
         setBits: (bits) => {
           cast.setBigUint64(0, bits);
           global.value = cast.getFloat64(0);

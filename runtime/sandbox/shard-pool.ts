@@ -7,9 +7,9 @@
 import type { Clock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { Revision } from "../module/revision.ts";
-import type { StepBudget } from "./instance.ts";
 import type { ShardRevision } from "./loaded-revision.ts";
-import { type LostOutcome, Shard, type ShardOpenOutcome, type ShardStepOutcome } from "./shard.ts";
+import type { StepBudget } from "./outcomes.ts";
+import { type LostOutcome, Shard, type ShardDescribeOutcome, type ShardOpenOutcome, type ShardStateOutcome, type ShardStepOutcome } from "./shard.ts";
 
 export interface GuestLogLine {
   readonly tag: string;
@@ -53,8 +53,19 @@ export class InstanceHandle {
     return this.#closed ? Promise.resolve(CLOSED) : this.#shard.step(this.id, call, budget);
   }
 
-  resume(response: Uint8Array, timeoutMs: number): Promise<ShardStepOutcome> {
-    return this.#closed ? Promise.resolve(CLOSED) : this.#shard.resume(this.id, response, timeoutMs);
+  /** `budget` is what is left of the step's. */
+  resume(response: Uint8Array, budget: StepBudget): Promise<ShardStepOutcome> {
+    return this.#closed ? Promise.resolve(CLOSED) : this.#shard.resume(this.id, response, budget);
+  }
+
+  /** The state at rest as a base. Fails while it is suspended. */
+  takeState(): Promise<ShardStateOutcome> {
+    return this.#closed ? Promise.resolve(CLOSED) : this.#shard.takeState(this.id);
+  }
+
+  /** What a person may want to know of its memory. Changes nothing. */
+  describe(): Promise<ShardDescribeOutcome> {
+    return this.#closed ? Promise.resolve(CLOSED) : this.#shard.describe(this.id);
   }
 
   /** Drops the instance. Repeatable. */
@@ -67,6 +78,7 @@ export class InstanceHandle {
   }
 }
 
+const LAST_INSTANCE = 2 ** 31 - 1;
 const CLOSED: LostOutcome = { kind: "lost", culprit: false, why: "the instance was closed" };
 
 export interface OpenedInstance {
@@ -81,7 +93,7 @@ export class ShardPool {
   readonly #handles = new Map<number, InstanceHandle>();
   readonly #keys = new WeakMap<Revision, ShardRevision>();
   #nextKey = 1;
-  #nextInstance = 1;
+  #lastInstance = 0;
   #closing = false;
 
   constructor(config: ShardPoolConfig) {
@@ -97,16 +109,28 @@ export class ShardPool {
     return this.#handles.size;
   }
 
-  /** A new instance of the revision, from its pristine image or from a checkpoint, on the least loaded shard. */
-  open(revision: Revision, image: Uint8Array | null, tag: string): OpenedInstance {
+  /**
+   * A new instance of the revision, on the least loaded shard: from its pristine image, or
+   * from `images`: a base, the differences after it, oldest first, and last perhaps a wait.
+   * A wait opens only under the preparation that it was made with; the others under any.
+   */
+  open(revision: Revision, images: readonly Uint8Array[] | null, tag: string): OpenedInstance {
     if (this.#closing) throw new SirsiError("SHUTTING_DOWN", "the host is shutting down and starts no instances; try again when it is back");
+    if (images?.length === 0) throw new SirsiError("STORE_CORRUPT", "an agent's state has no images; it is not started afresh in its place");
     const shard = this.#leastLoaded();
     const known = this.#known(revision);
     shard.provide(known);
-    const handle = new InstanceHandle(this.#nextInstance++, tag, shard, (closed) => this.#handles.delete(closed.id));
+    const handle = new InstanceHandle(this.#freeId(), tag, shard, (closed) => this.#handles.delete(closed.id));
     shard.instances++;
     this.#handles.set(handle.id, handle);
-    return { handle, opened: shard.open(handle.id, known.key, image) };
+    return { handle, opened: shard.open(handle.id, known.key, images ?? []) };
+  }
+
+  /** Begins anew after years of opening and closing: the shards keep ids in 31 bits. */
+  #freeId(): number {
+    do this.#lastInstance = this.#lastInstance === LAST_INSTANCE ? 1 : this.#lastInstance + 1;
+    while (this.#handles.has(this.#lastInstance));
+    return this.#lastInstance;
   }
 
   /** Lets go of a revision that no agent uses any more. */
@@ -125,8 +149,8 @@ export class ShardPool {
   #known(revision: Revision): ShardRevision {
     const found = this.#keys.get(revision);
     if (found !== undefined) return found;
-    const { compiled, limits, globals, canWait, manifest } = revision;
-    const made: ShardRevision = { key: this.#nextKey++, name: manifest.name, compiled, limits, globals, canWait };
+    const { compiled, limits, preparation, globals, canWait, manifest } = revision;
+    const made: ShardRevision = { key: this.#nextKey++, name: manifest.name, compiled, limits, preparation, globals, canWait };
     this.#keys.set(revision, made);
     return made;
   }

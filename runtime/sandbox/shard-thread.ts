@@ -9,12 +9,15 @@ import { systemClock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import { FrameReader, FrameWriter } from "./frames.ts";
 import { isStackOverflow } from "./fault.ts";
-import { GuestInstance, type StepOutcome } from "./instance.ts";
+import { GuestInstance } from "./instance.ts";
 import { type GuestHost, LoadedRevision } from "./loaded-revision.ts";
-import { type Command, COUNTERS, type FromShard, type OpenOutcome, readCommand, type ToShard, writeAnswer } from "./shard-protocol.ts";
+import { writeFailed, writeOpened } from "./outcome-frame.ts";
+import { CommandKind, COUNTERS, type FromShard, readBudget, readOpen, type ToShard } from "./shard-protocol.ts";
 
 /** Answers wait for the rest of their batch at most this long. */
 const FLUSH_AFTER_MS = 1;
+/** A batch with a large state in it is sent on its own. */
+const FLUSH_AFTER_BYTES = 256 * 1024;
 
 if (parentPort === null) throw new SirsiError("INTERNAL", "shard-thread.ts only runs as a worker thread");
 const port = parentPort;
@@ -24,14 +27,12 @@ const revisions = new Map<number, LoadedRevision>();
 const instances = new Map<number, GuestInstance>();
 const idOf = new WeakMap<object, number>();
 const answers = new FrameWriter();
-let lastFlush = 0;
 
 function post(message: FromShard, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);
 }
 
 function flush(): void {
-  lastFlush = systemClock.monotonic();
   if (answers.length === 0) return;
   const length = answers.length;
   const buffer = answers.take();
@@ -46,17 +47,17 @@ const host: GuestHost = {
   heartbeat: () => void Atomics.add(counters, COUNTERS.heartbeat, 1),
 };
 
-function open(command: Extract<Command, { kind: "open" }>): OpenOutcome {
+function open(instanceId: number, revisionKey: number, images: readonly Uint8Array[]): void {
   try {
-    const revision = revisions.get(command.revisionKey);
+    const revision = revisions.get(revisionKey);
     if (revision === undefined) throw new SirsiError("INTERNAL", "a shard was asked for a revision it was not given");
     const instance = new GuestInstance(revision);
-    idOf.set(instance, command.instanceId);
-    if (command.image !== null) instance.restore(command.image);
-    instances.set(command.instanceId, instance);
-    return { kind: "opened", memoryBytes: instance.memoryBytes };
+    idOf.set(instance, instanceId);
+    if (images.length > 0) instance.restore(images);
+    instances.set(instanceId, instance);
+    writeOpened(answers, instance.memoryBytes, instance.state === "suspended");
   } catch (thrown) {
-    return { kind: "failed", error: openError(thrown).toPlain(), fuelUsed: 0 };
+    writeFailed(answers, openError(thrown).toPlain(), 0);
   }
 }
 
@@ -68,34 +69,48 @@ function openError(thrown: unknown): SirsiError {
   return new SirsiError("MODULE_REJECTED", `the module cannot be instantiated: ${why}`);
 }
 
-const gone: StepOutcome = {
-  kind: "failed",
-  error: new SirsiError("SHARD_LOST", "the agent's instance is no longer there; send again").toPlain(),
-  fuelUsed: 0,
-};
+const gone = new SirsiError("SHARD_LOST", "the agent's instance is no longer there; send again").toPlain();
 
-function run(command: Command): void {
+/** One command, from a batch to the answers. `startedAt` is now, monotonic. */
+function carryOut(from: FrameReader, startedAt: number): void {
+  const kind = from.u8();
+  const instanceId = from.u32();
+  const callId = from.u32();
+  Atomics.store(counters, COUNTERS.running, instanceId);
   Atomics.add(counters, COUNTERS.heartbeat, 1);
-  Atomics.store(counters, COUNTERS.running, command.instanceId);
-  switch (command.kind) {
-    case "open":
-      writeAnswer(answers, command.callId, open(command));
-      break;
-    case "step":
-    case "resume": {
-      const instance = instances.get(command.instanceId);
-      let outcome = gone;
-      if (instance !== undefined) {
-        outcome = command.kind === "step" ? instance.step(command.call, command.budget) : instance.resume(command.response, command.timeoutMs);
-        if (instance.state === "dead") instances.delete(command.instanceId);
-      }
-      writeAnswer(answers, command.callId, outcome);
-      break;
+  if (kind === CommandKind.close) return void instances.delete(instanceId);
+  answers.u32(callId);
+  if (kind === CommandKind.open) {
+    const { revisionKey, images } = readOpen(from);
+    return open(instanceId, revisionKey, images);
+  }
+  const instance = instances.get(instanceId) ?? null;
+  if (kind === CommandKind.step || kind === CommandKind.resume) {
+    const budget = readBudget(from);
+    const bytes = from.bytes();
+    if (instance === null) return writeFailed(answers, gone, 0);
+    if (kind === CommandKind.step) instance.step(bytes, budget, startedAt, answers);
+    else instance.resume(bytes, budget, startedAt, answers);
+  } else if (instance === null) return writeFailed(answers, gone, 0);
+  else if (kind === CommandKind.takeState) instance.takeState(answers);
+  else instance.describe(answers);
+  if (instance.state === "dead") instances.delete(instanceId);
+}
+
+/** The clock is looked at once a command: the end of one is the start of the next. */
+function carryOutAll(frames: FrameReader): void {
+  let now = systemClock.monotonic();
+  let lastFlush = now;
+  while (!frames.done) {
+    carryOut(frames, now);
+    now = systemClock.monotonic();
+    if (now - lastFlush > FLUSH_AFTER_MS || answers.length > FLUSH_AFTER_BYTES) {
+      flush();
+      lastFlush = now;
     }
-    case "close":
-      instances.delete(command.instanceId);
   }
   Atomics.store(counters, COUNTERS.running, 0);
+  flush();
 }
 
 port.on("message", (message: ToShard) => {
@@ -106,14 +121,7 @@ port.on("message", (message: ToShard) => {
     case "forget_revision":
       revisions.delete(message.key);
       return;
-    case "batch": {
-      const frames = new FrameReader(message.buffer, message.length);
-      lastFlush = systemClock.monotonic();
-      while (!frames.done) {
-        run(readCommand(frames));
-        if (systemClock.monotonic() - lastFlush > FLUSH_AFTER_MS) flush();
-      }
-      flush();
-    }
+    case "batch":
+      carryOutAll(new FrameReader(message.buffer, message.length));
   }
 });

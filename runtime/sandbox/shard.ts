@@ -16,14 +16,17 @@ import { Worker } from "node:worker_threads";
 import type { Clock, Timer } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import { FrameReader, FrameWriter } from "./frames.ts";
-import type { StepBudget, StepOutcome } from "./instance.ts";
 import type { ShardRevision } from "./loaded-revision.ts";
-import { type Command, COUNTERS, type FromShard, type OpenOutcome, readAnswer, type ToShard, writeCommand } from "./shard-protocol.ts";
+import { readOutcome } from "./outcome-frame.ts";
+import type { DescribeOutcome, OpenOutcome, StateOutcome, StepBudget, StepOutcome } from "./outcomes.ts";
+import { CommandKind, COUNTERS, type FromShard, type ToShard, writeCommand, writeOpen, writeRun } from "./shard-protocol.ts";
 
 /** The shard ended before it answered. `culprit`: this very call ran when it hung or died. */
 export type LostOutcome = { readonly kind: "lost"; readonly culprit: boolean; readonly why: string };
 export type ShardStepOutcome = StepOutcome | LostOutcome;
 export type ShardOpenOutcome = OpenOutcome | LostOutcome;
+export type ShardStateOutcome = StateOutcome | LostOutcome;
+export type ShardDescribeOutcome = DescribeOutcome | LostOutcome;
 
 export interface ShardConfig {
   readonly clock: Clock;
@@ -34,9 +37,12 @@ export interface ShardConfig {
   readonly onEnd: (shard: Shard, why: string) => void;
 }
 
-interface PendingCall {
-  readonly instanceId: number;
-  readonly settle: (outcome: never) => void;
+type Settle = (outcome: never) => void;
+
+/** What `new Promise` hands its executor, kept for the one who called it: a closure less for each call. */
+let settleOfLast: Settle | null = null;
+function keepSettle(settle: Settle): void {
+  settleOfLast = settle;
 }
 
 const THREAD_FILE = new URL(`./shard-thread${extname(import.meta.url)}`, import.meta.url);
@@ -46,11 +52,14 @@ export class Shard {
   readonly #config: ShardConfig;
   readonly #worker: Worker;
   readonly #counters = new Int32Array(new SharedArrayBuffer(COUNTERS.count * 4));
-  readonly #pending = new Map<number, PendingCall>();
+  // Calls in hand, by call id. An id is given again once its answer is there.
+  readonly #settles: (Settle | null)[] = [];
+  readonly #callers: number[] = [];
+  readonly #freeIds: number[] = [];
+  #waiting = 0;
   readonly #revisions = new Set<number>();
   #outgoing = new FrameWriter();
   #flushPlanned = false;
-  #nextCall = 1;
   #ended: string | null = null;
   #watch: Timer | null = null;
   #lastHeartbeat = 0;
@@ -73,7 +82,7 @@ export class Shard {
   }
 
   get pendingCalls(): number {
-    return this.#pending.size;
+    return this.#waiting;
   }
 
   /** Makes a revision known. Repeatable. */
@@ -89,22 +98,34 @@ export class Shard {
     this.#send({ kind: "forget_revision", key: revisionKey });
   }
 
-  open(instanceId: number, revisionKey: number, image: Uint8Array | null): Promise<ShardOpenOutcome> {
-    return this.#ask((callId) => ({ kind: "open", callId, instanceId, revisionKey, image }), instanceId);
+  /** `images` as ShardPool.open wants them; none for the pristine state. */
+  open(instanceId: number, revisionKey: number, images: readonly Uint8Array[]): Promise<ShardOpenOutcome> {
+    if (this.#ended !== null) return this.#lost(this.#ended);
+    const answer = new Promise<ShardOpenOutcome>(keepSettle);
+    writeOpen(this.#outgoing, instanceId, this.#claim(instanceId), revisionKey, images);
+    return answer;
   }
 
   step(instanceId: number, call: Uint8Array, budget: StepBudget): Promise<ShardStepOutcome> {
-    return this.#ask((callId) => ({ kind: "step", callId, instanceId, budget, call }), instanceId);
+    return this.#run(CommandKind.step, instanceId, call, budget);
   }
 
-  resume(instanceId: number, response: Uint8Array, timeoutMs: number): Promise<ShardStepOutcome> {
-    return this.#ask((callId) => ({ kind: "resume", callId, instanceId, timeoutMs, response }), instanceId);
+  resume(instanceId: number, response: Uint8Array, budget: StepBudget): Promise<ShardStepOutcome> {
+    return this.#run(CommandKind.resume, instanceId, response, budget);
+  }
+
+  takeState(instanceId: number): Promise<ShardStateOutcome> {
+    return this.#ask(CommandKind.takeState, instanceId);
+  }
+
+  describe(instanceId: number): Promise<ShardDescribeOutcome> {
+    return this.#ask(CommandKind.describe, instanceId);
   }
 
   /** Drops an instance, whatever it is doing between steps. */
   close(instanceId: number): void {
     if (this.ended) return;
-    writeCommand(this.#outgoing, { kind: "close", instanceId });
+    writeCommand(this.#outgoing, CommandKind.close, instanceId, 0);
     this.#planFlush();
   }
 
@@ -114,14 +135,32 @@ export class Shard {
     await this.#worker.terminate();
   }
 
-  #ask<Outcome>(make: (callId: number) => Command, instanceId: number): Promise<Outcome | LostOutcome> {
-    if (this.#ended !== null) return Promise.resolve({ kind: "lost", culprit: false, why: this.#ended });
-    const callId = this.#nextCall++;
-    return new Promise<Outcome | LostOutcome>((resolve) => {
-      this.#pending.set(callId, { instanceId, settle: resolve });
-      writeCommand(this.#outgoing, make(callId));
-      this.#planFlush();
-    });
+  #run(kind: typeof CommandKind.step | typeof CommandKind.resume, instanceId: number, bytes: Uint8Array, budget: StepBudget): Promise<ShardStepOutcome> {
+    if (this.#ended !== null) return this.#lost(this.#ended);
+    const answer = new Promise<ShardStepOutcome>(keepSettle);
+    writeRun(this.#outgoing, kind, instanceId, this.#claim(instanceId), budget, bytes);
+    return answer;
+  }
+
+  #ask<Outcome>(kind: CommandKind, instanceId: number): Promise<Outcome | LostOutcome> {
+    if (this.#ended !== null) return this.#lost(this.#ended);
+    const answer = new Promise<Outcome | LostOutcome>(keepSettle);
+    writeCommand(this.#outgoing, kind, instanceId, this.#claim(instanceId));
+    return answer;
+  }
+
+  #lost(why: string): Promise<LostOutcome> {
+    return Promise.resolve({ kind: "lost", culprit: false, why });
+  }
+
+  /** An id for the call whose promise was made last, and a flush to carry it. */
+  #claim(instanceId: number): number {
+    const id = this.#freeIds.pop() ?? this.#settles.length;
+    this.#settles[id] = settleOfLast;
+    this.#callers[id] = instanceId;
+    this.#waiting++;
+    this.#planFlush();
+    return id;
   }
 
   #planFlush(): void {
@@ -136,7 +175,7 @@ export class Shard {
     const length = this.#outgoing.length;
     const buffer = this.#outgoing.take();
     this.#send({ kind: "batch", buffer, length }, [buffer]);
-    if (this.#watch === null && this.#pending.size > 0) this.#startWatch();
+    if (this.#watch === null && this.#waiting > 0) this.#startWatch();
   }
 
   #send(message: ToShard, transfer: ArrayBuffer[] = []): void {
@@ -151,10 +190,14 @@ export class Shard {
     }
     const frames = new FrameReader(message.buffer, message.length);
     while (!frames.done) {
-      const { callId, outcome } = readAnswer(frames);
-      const call = this.#pending.get(callId);
-      this.#pending.delete(callId);
-      call?.settle(outcome as never);
+      const id = frames.u32();
+      const outcome = readOutcome(frames);
+      const settle = this.#settles[id] ?? null;
+      if (settle === null) continue;
+      this.#settles[id] = null;
+      this.#freeIds.push(id);
+      this.#waiting--;
+      settle(outcome as never);
     }
   }
 
@@ -163,7 +206,7 @@ export class Shard {
     this.#lastHeartbeat = Atomics.load(this.#counters, COUNTERS.heartbeat);
     const look = () => {
       this.#watch = null;
-      if (this.ended || this.#pending.size === 0) return;
+      if (this.ended || this.#waiting === 0) return;
       const beat = Atomics.load(this.#counters, COUNTERS.heartbeat);
       const now = this.#config.clock.monotonic();
       if (beat !== this.#lastHeartbeat) {
@@ -185,14 +228,15 @@ export class Shard {
     this.#ended = why;
     this.#watch?.cancel();
     const running = Atomics.load(this.#counters, COUNTERS.running);
-    const calls = [...this.#pending.values()];
-    this.#pending.clear();
+    const settles = this.#settles.splice(0);
+    this.#waiting = 0;
     this.#config.onEnd(this, why);
     let blamed = false;
-    for (const call of calls) {
-      const culprit: boolean = blame && !blamed && running !== 0 && call.instanceId === running;
+    for (const [id, settle] of settles.entries()) {
+      if (settle === null) continue;
+      const culprit: boolean = blame && !blamed && running !== 0 && this.#callers[id] === running;
       blamed ||= culprit;
-      call.settle({ kind: "lost", culprit, why } satisfies LostOutcome as never);
+      settle({ kind: "lost", culprit, why } satisfies LostOutcome as never);
     }
   }
 }

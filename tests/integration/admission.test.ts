@@ -41,7 +41,7 @@ describe("the admission thread", () => {
     if (outcome.kind !== "admitted") expect.fail(reasonOf(outcome));
     const { revision } = outcome;
     expect(revision).toMatchObject({ preparation: PREPARATION, canWait: true, uncapturable: "", grants: ["ask"], imports: ["sirsi.request (func)"] });
-    expect(revision.globals).toHaveLength(5);
+    expect(revision.globals).toHaveLength(3);
     expect(revision.preparedSizeBytes).toBeGreaterThan(0);
     const { exports } = new WebAssembly.Instance(revision.compiled, { sirsi: { request: () => 0n }, [PREPARED.importModule]: { [PREPARED.refill]: () => 1000, [PREPARED.refused]: () => undefined } });
     expect((exports["sirsi_abi"] as () => number)()).toBe(1);

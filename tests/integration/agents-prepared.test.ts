@@ -3,12 +3,11 @@ import { readFileSync } from "node:fs";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { beforeAll, describe, expect, test } from "vitest";
-import { PREPARED, SUSPEND_BUFFER_BYTES } from "../../runtime/contract/guest-abi.ts";
 import { GuestCallSchema, GuestRequestSchema, GuestResponseSchema, GuestResultSchema } from "../../runtime/contract/gen/sirsi/agent/v1/guest_pb.ts";
-import type { GuestInstance, StepOutcome } from "../../runtime/sandbox/instance.ts";
+import type { StepBudget, StepOutcome } from "../../runtime/sandbox/outcomes.ts";
 import { BUILD_TIMEOUT_MS, builtAgent } from "../support/built-agents.ts";
 import { BUDGET, expectOutcome, played } from "../support/instances.ts";
-import type { Played } from "../support/instances.ts";
+import type { Played, PlayedInstance } from "../support/instances.ts";
 
 const NAMES = ["aws", "counter", "echo", "relay"] as const;
 const agents = new Map<string, Played>();
@@ -21,7 +20,7 @@ type CallInput = MessageInitShape<typeof GuestCallSchema>["call"];
 const call = (input: NonNullable<CallInput>) => toBinary(GuestCallSchema, create(GuestCallSchema, { call: input }));
 const text = (content: string, metadata: Record<string, string> = {}) => call({ case: "message", value: { message: { content, metadata } } });
 
-function opened(name: string): GuestInstance {
+function opened(name: string): PlayedInstance {
   const instance = agents.get(name)!.open();
   expectOutcome(instance.step(call({ case: "init", value: { agentId: "a1", sessionId: "s1" } }), BUDGET), "done");
   return instance;
@@ -33,87 +32,10 @@ function answer(outcome: StepOutcome): string {
 }
 
 /** The same agent in another instance, from its checkpoint alone. */
-function movedOn(name: string, instance: GuestInstance): GuestInstance {
+function movedOn(name: string, instance: PlayedInstance): PlayedInstance {
   const other = agents.get(name)!.open();
-  other.restore(instance.checkpoint());
+  other.restore(instance.base());
   return other;
-}
-
-interface PreparedExports {
-  readonly memory: WebAssembly.Memory;
-  readonly sirsi_alloc: (length: number) => number;
-  readonly sirsi_call: (ptr: number, length: number) => bigint;
-  readonly asyncify_start_unwind: (at: number) => void;
-  readonly asyncify_stop_unwind: () => void;
-  readonly asyncify_start_rewind: (at: number) => void;
-  readonly asyncify_stop_rewind: () => void;
-}
-
-/** A prepared module on its own, so that its waiting state can be taken from one instance to another. */
-class WaitingGuest {
-  readonly #exports: PreparedExports & Record<string, WebAssembly.Global>;
-  #room = 0;
-  #response: bigint | null = null;
-  waits = false;
-  result = new Uint8Array();
-
-  constructor(module: WebAssembly.Module) {
-    const nothing = () => 0n;
-    const imports = {
-      env: { abort: () => expect.unreachable("the guest aborted") },
-      sirsi: { log: nothing, now: nothing, random: nothing, emit: () => undefined, request: () => this.#request() },
-      [PREPARED.importModule]: { [PREPARED.refill]: () => 1_000_000_000, [PREPARED.refused]: () => undefined },
-    };
-    this.#exports = new WebAssembly.Instance(module, imports).exports as never;
-  }
-
-  #request(): bigint {
-    if (this.#response !== null) {
-      const response = this.#response;
-      this.#response = null;
-      this.#exports.asyncify_stop_rewind();
-      return response;
-    }
-    if (this.#room === 0) this.#room = this.#exports.sirsi_alloc(SUSPEND_BUFFER_BYTES);
-    new DataView(this.#exports.memory.buffer).setUint32(this.#room, this.#room + 8, true);
-    new DataView(this.#exports.memory.buffer).setUint32(this.#room + 4, this.#room + SUSPEND_BUFFER_BYTES, true);
-    this.waits = true;
-    this.#exports.asyncify_start_unwind(this.#room);
-    return 0n;
-  }
-
-  #place(bytes: Uint8Array): number {
-    const ptr = this.#exports.sirsi_alloc(bytes.length);
-    new Uint8Array(this.#exports.memory.buffer, ptr).set(bytes);
-    return ptr;
-  }
-
-  #run(ptr: number, length: number): void {
-    this.waits = false;
-    const packed = BigInt.asUintN(64, this.#exports.sirsi_call(ptr, length));
-    if (this.waits) this.#exports.asyncify_stop_unwind();
-    else this.result = new Uint8Array(this.#exports.memory.buffer, Number(packed >> 32n), Number(packed & 0xffff_ffffn)).slice();
-  }
-
-  begin(bytes: Uint8Array): void {
-    this.#run(this.#place(bytes), bytes.length);
-  }
-
-  go(response: Uint8Array): void {
-    this.#response = (BigInt(this.#place(response)) << 32n) | BigInt(response.length);
-    this.#exports.asyncify_start_rewind(this.#room);
-    this.#run(0, 0);
-  }
-
-  movedTo(other: WaitingGuest, globals: readonly string[]): WaitingGuest {
-    const from = this.#exports.memory.buffer;
-    other.#exports.memory.grow((from.byteLength - other.#exports.memory.buffer.byteLength) / 65_536);
-    new Uint8Array(other.#exports.memory.buffer).set(new Uint8Array(from));
-    for (const name of globals) other.#exports[name]!.value = this.#exports[name]!.value;
-    other.#room = this.#room;
-    other.waits = true;
-    return other;
-  }
 }
 
 test.each(NAMES)("%s is admitted, waits only if it asks, and answers", (name) => {
@@ -135,7 +57,7 @@ test("a message changes little of an agent's memory, however many came before", 
   const sizes: number[] = [];
   for (let i = 0; i < 500; i++) {
     expectOutcome(instance.step(text("increment"), BUDGET), "done");
-    sizes.push(instance.checkpoint().length);
+    sizes.push(instance.base().length);
   }
   expect(Math.max(...sizes)).toBeLessThan(16 * 1024);
 });
@@ -157,17 +79,31 @@ describe("relay", () => {
     expect(answer(instance.step(text("x"), BUDGET))).toBe("error");
   });
 
-  test("nothing of a waiting step lives outside memory and globals: it goes on in a new instance at every wait", () => {
-    const { compiled, globals } = agents.get("relay")!.revision;
-    let guest = new WaitingGuest(compiled);
-    guest.begin(call({ case: "init", value: { agentId: "a1" } }));
-    guest.begin(text(`fanout ${rounds} hi`, { target: "b" }));
-    for (let i = 0; i < rounds; i++) {
-      expect(guest.waits).toBe(true);
-      guest = guest.movedTo(new WaitingGuest(compiled), globals.map(({ name }) => name));
-      guest.go(asked(`answer ${i}`));
+  test("D4 goes on in a new instance at every wait, from base, differences and the wait alone", () => {
+    const { open } = agents.get("relay")!;
+    const budget: StepBudget = { ...BUDGET, state: "difference", stateAtWait: true };
+    const rest: Uint8Array[] = [];
+    let instance = open();
+    rest.push(expectOutcome(instance.step(call({ case: "init", value: { agentId: "a1" } }), { ...budget, state: "base" }), "done").state!.image);
+    for (let step = 0; step < 3; step++) {
+      let outcome = instance.step(text(`fanout ${rounds} hi`, { target: "b" }), budget);
+      let left = BUDGET.fuel;
+      for (let i = 0; i < rounds; i++) {
+        const waiting = expectOutcome(outcome, "waiting");
+        expect(waiting.fuelLeft).toBeLessThanOrEqual(left);
+        left = waiting.fuelLeft;
+        instance = open();
+        instance.restore(...rest, waiting.state!);
+        expect(instance.state).toBe("suspended");
+        outcome = instance.resume(asked(`answer ${i}`), { ...budget, fuel: left });
+      }
+      expect(answer(outcome)).toBe(answers);
+      const { state, fuelUsed } = expectOutcome(outcome, "done");
+      expect(fuelUsed).toBeGreaterThanOrEqual(BUDGET.fuel - left);
+      rest.push(state!.image);
     }
-    const { result } = fromBinary(GuestResultSchema, guest.result);
-    expect(result.case === "message" && result.value.response!.content).toBe(answers);
+    const fresh = open();
+    fresh.restore(...rest);
+    expect(fresh.base()).toEqual(instance.base());
   });
 });

@@ -3,13 +3,13 @@ import { afterEach, describe, expect, test } from "vitest";
 import { ManualClock, systemClock } from "../../runtime/core/clock.ts";
 import type { GuestLimits } from "../../runtime/core/limits.ts";
 import type { Revision } from "../../runtime/module/revision.ts";
-import { type GuestLogLine, lostError, ShardPool, type ShardStepOutcome } from "../../runtime/sandbox/index.ts";
+import { type GuestLogLine, lostError, ShardPool, type ShardStepOutcome, type StepBudget } from "../../runtime/sandbox/index.ts";
 import { NO_BYTES, thrownBy } from "../support/instances.ts";
 import { revisionOf } from "../support/revisions.ts";
 import { killShard, watchShards } from "../support/shard-threads.ts";
 import { DONE, guestModule, HOSTILE_MODULES, waitingModule } from "../support/wat.ts";
 
-const BUDGET = { timeoutMs: 10_000, fuel: 1_000_000_000, checkpoint: false };
+const BUDGET: StepBudget = { timeoutMs: 10_000, fuel: 1_000_000_000, state: "none", stateAtWait: false };
 
 let pool: ShardPool;
 const lines: GuestLogLine[] = [];
@@ -32,8 +32,8 @@ const COUNTING = guestModule({}, { call: `(i32.store (i32.const 32) (i32.add (i3
 const ENDLESS = guestModule({}, { imports: '(import "sirsi" "log" (func $log (param i32 i32 i32)))', call: `(call $log (i32.const 3) (i32.const 0) (i32.const 0)) (loop $l (br $l)) ${DONE}` });
 const ENOUGH: Partial<GuestLimits> = { fuelPerStep: 100_000_000_000 };
 
-function started(revision: Revision, image: Uint8Array | null = null, tag = "t") {
-  return pool.open(revision, image, tag).handle;
+function started(revision: Revision, images: readonly Uint8Array[] | null = null, tag = "t") {
+  return pool.open(revision, images, tag).handle;
 }
 
 /** The outcome in short: the result's first byte, the request's length, or the error's code. */
@@ -60,21 +60,54 @@ describe("an instance on a shard", () => {
     expect(outcomes.map(short)).toEqual(["done 1", "done 2", "done 3", "done 4", "done 5"]);
   });
 
-  test("moves to another by its checkpoint", async () => {
+  test("moves to another by its base and its differences", async () => {
     open(2);
     const revision = revisionOf(COUNTING);
     const first = started(revision);
+    const images: Uint8Array[] = [];
+    for (const state of ["base", "difference", "difference"] as const) {
+      const outcome = await first.step(NO_BYTES, { ...BUDGET, state });
+      if (outcome.kind === "done") images.push(outcome.state!.image.slice());
+    }
+    const second = pool.open(revision, images, "t");
+    expect([first.shardIndex, second.handle.shardIndex]).toEqual([0, 1]);
+    expect(await second.opened).toEqual({ kind: "opened", memoryBytes: 65_536, suspended: false });
+    expect(short(await second.handle.step(NO_BYTES, BUDGET))).toBe("done 4");
+  });
+
+  test("D4 goes on with a suspended step in another instance, from the state at its wait", async () => {
+    open(2);
+    const revision = revisionOf(waitingModule());
+    const first = started(revision);
     await first.step(NO_BYTES, BUDGET);
-    const outcome = await first.step(NO_BYTES, { ...BUDGET, checkpoint: true });
-    const image = outcome.kind === "done" ? outcome.checkpoint!.slice() : null;
-    const second = started(revision, image);
-    expect([first.shardIndex, second.shardIndex]).toEqual([0, 1]);
-    expect(short(await second.step(NO_BYTES, BUDGET))).toBe("done 3");
+    await first.resume(Uint8Array.of(1), { ...BUDGET, state: "base" });
+    const taken = await first.takeState();
+    const base = taken.kind === "state" ? taken.image.slice() : null;
+    const waiting = await first.step(NO_BYTES, { ...BUDGET, stateAtWait: true });
+    const wait = waiting.kind === "waiting" ? waiting.state!.slice() : null;
+    const second = pool.open(revision, [base!, wait!], "t");
+    expect(await second.opened).toMatchObject({ kind: "opened", suspended: true });
+    expect(await second.handle.describe()).toMatchObject({ kind: "described", suspended: true, globals: [{ name: "g0" }, { name: "g1" }, { name: "g2", type: "i64", value: "2" }] });
+    expect(short(await second.handle.resume(Uint8Array.of(1), BUDGET))).toBe("done 18");
+  });
+
+  test("is not opened from no images, nor from a wait under another preparation", async () => {
+    open();
+    const revision = revisionOf(waitingModule());
+    expect(thrownBy(() => pool.open(revision, [], "t")).code).toBe("STORE_CORRUPT");
+    const first = started(revision);
+    const taken = await first.takeState();
+    const base = taken.kind === "state" ? taken.image.slice() : NO_BYTES;
+    const waiting = await first.step(NO_BYTES, { ...BUDGET, stateAtWait: true });
+    const wait = waiting.kind === "waiting" ? waiting.state!.slice() : NO_BYTES;
+    const later: Revision = { ...revision, preparation: "another" };
+    expect(await pool.open(later, [base, wait], "t").opened).toMatchObject({ kind: "failed", error: { code: "STORE_CORRUPT", details: { metadata: { kind: "wait", image: "1" } } } });
+    expect(await pool.open(later, [base], "t").opened).toMatchObject({ kind: "opened", suspended: false });
   });
 
   test("gets a corrupt checkpoint refused, and its steps with it", async () => {
     open();
-    const { handle, opened } = pool.open(revisionOf(COUNTING), Uint8Array.of(1, 2, 3), "t");
+    const { handle, opened } = pool.open(revisionOf(COUNTING), [Uint8Array.of(1, 2, 3)], "t");
     const step = handle.step(NO_BYTES, BUDGET);
     expect(await opened).toMatchObject({ kind: "failed", error: { code: "STORE_CORRUPT" } });
     expect(short(await step)).toBe("SHARD_LOST");
@@ -86,13 +119,13 @@ describe("an instance on a shard", () => {
     const outcome = await waiting.step(NO_BYTES, BUDGET);
     expect(short(outcome)).toBe("waiting 2");
     expect(short(await other.step(NO_BYTES, BUDGET))).toBe("done 1");
-    expect(short(await waiting.resume(Uint8Array.of(1), 1_000))).toBe("done 18");
+    expect(short(await waiting.resume(Uint8Array.of(1), BUDGET))).toBe("done 18");
   });
 
   test("that failed is gone: what is sent to it afterwards is told so", async () => {
     open();
     const handle = started(hostile("traps"));
-    expect([await handle.step(NO_BYTES, BUDGET), await handle.step(NO_BYTES, BUDGET), await handle.resume(NO_BYTES, 1)].map(short)).toEqual(["GUEST_TRAP", "SHARD_LOST", "SHARD_LOST"]);
+    expect([await handle.step(NO_BYTES, BUDGET), await handle.step(NO_BYTES, BUDGET), await handle.resume(NO_BYTES, BUDGET)].map(short)).toEqual(["GUEST_TRAP", "SHARD_LOST", "SHARD_LOST"]);
   });
 
   test("that was closed takes no more, and closing twice counts once", async () => {
@@ -103,7 +136,8 @@ describe("an instance on a shard", () => {
     handle.close();
     handle.close();
     expect([handle.alive, pool.instances, pool.shards[0]?.instances]).toEqual([false, 0, 0]);
-    expect([await handle.step(NO_BYTES, BUDGET), await handle.resume(NO_BYTES, 1)].map(short)).toEqual(["lost", "lost"]);
+    expect([await handle.step(NO_BYTES, BUDGET), await handle.resume(NO_BYTES, BUDGET)].map(short)).toEqual(["lost", "lost"]);
+    expect([(await handle.takeState()).kind, (await handle.describe()).kind]).toEqual(["lost", "lost"]);
   });
 
   test("is placed where the fewest are", () => {
@@ -171,7 +205,7 @@ describe("H1 H3 a shard that ends", () => {
     open(2);
     const handles = [started(revisionOf(ENDLESS, ENOUGH)), started(revisionOf(waitingModule()))];
     await handles[1]?.step(NO_BYTES, BUDGET);
-    const calls = [handles[0]?.step(NO_BYTES, { ...BUDGET, fuel: 1e11 }), handles[1]?.resume(NO_BYTES, 1_000)].map((call) => call!);
+    const calls = [handles[0]?.step(NO_BYTES, { ...BUDGET, fuel: 1e11 }), handles[1]?.resume(NO_BYTES, BUDGET)].map((call) => call!);
     while (lines.length === 0) await new Promise(setImmediate);
     // Nobody is blamed for the host's own decision, not even the guest that runs.
     await pool.close();
@@ -185,7 +219,7 @@ describe("H1 H3 a shard that ends", () => {
     open(1, clock, 1_000);
     const [culprit, waiting, behind] = [started(revisionOf(ENDLESS, ENOUGH)), started(revisionOf(waitingModule())), started(revisionOf(COUNTING))];
     await waiting.step(NO_BYTES, BUDGET);
-    const calls = [culprit.step(NO_BYTES, { ...BUDGET, fuel: 1e11 }), waiting.resume(NO_BYTES, 1_000), behind.step(NO_BYTES, BUDGET)];
+    const calls = [culprit.step(NO_BYTES, { ...BUDGET, fuel: 1e11 }), waiting.resume(NO_BYTES, BUDGET), behind.step(NO_BYTES, BUDGET)];
     // A log line leaves the shard at once: it is in the step, and stays there.
     while (lines.length === 0) await new Promise(setImmediate);
     while (lost.length === 0) clock.advance(5_000);

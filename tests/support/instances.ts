@@ -2,8 +2,11 @@
 import { SirsiError } from "../../runtime/core/errors.ts";
 import type { GuestLimits } from "../../runtime/core/limits.ts";
 import type { Revision } from "../../runtime/module/revision.ts";
-import { GuestInstance, type StepBudget, type StepOutcome } from "../../runtime/sandbox/instance.ts";
+import { FrameReader, FrameWriter } from "../../runtime/sandbox/frames.ts";
+import { GuestInstance } from "../../runtime/sandbox/instance.ts";
 import { type GuestHost, LoadedRevision } from "../../runtime/sandbox/loaded-revision.ts";
+import { readOutcome } from "../../runtime/sandbox/outcome-frame.ts";
+import type { Description, Outcome, StepBudget, StepOutcome } from "../../runtime/sandbox/outcomes.ts";
 import { revisionOf } from "./revisions.ts";
 
 /** What a shard offers its guests, with a clock that stands still unless `tickMs` moves it on at each look. */
@@ -40,19 +43,79 @@ export interface Played {
   readonly revision: Revision;
   readonly loaded: LoadedRevision;
   /** A new instance of the same revision. */
-  readonly open: () => GuestInstance;
+  readonly open: () => PlayedInstance;
+}
+
+/** An instance whose outcomes are read back from the frames that it writes. */
+export class PlayedInstance {
+  readonly instance: GuestInstance;
+  readonly #shard: PlayedShard;
+
+  constructor(loaded: LoadedRevision, shard: PlayedShard) {
+    this.instance = new GuestInstance(loaded);
+    this.#shard = shard;
+  }
+
+  get state(): GuestInstance["state"] {
+    return this.instance.state;
+  }
+
+  get memoryBytes(): number {
+    return this.instance.memoryBytes;
+  }
+
+  restore(...images: readonly Uint8Array[]): void {
+    this.instance.restore(images);
+  }
+
+  step(call: Uint8Array, budget: StepBudget): StepOutcome {
+    return written((out) => this.instance.step(call, budget, this.#shard.monotonic(), out)) as StepOutcome;
+  }
+
+  /** `budget`: the time allowed, when that is all that matters. */
+  resume(response: Uint8Array, budget: StepBudget | number): StepOutcome {
+    const whole = typeof budget === "number" ? { ...BUDGET, timeoutMs: budget } : budget;
+    return written((out) => this.instance.resume(response, whole, this.#shard.monotonic(), out)) as StepOutcome;
+  }
+
+  /** The state at rest as a base. */
+  base(): Uint8Array {
+    const outcome = written((out) => this.instance.takeState(out));
+    if (outcome.kind === "state") return outcome.image;
+    throw new SirsiError("INTERNAL", `expected a state, got ${JSON.stringify(outcome)}`);
+  }
+
+  describe(): Description {
+    const outcome = written((out) => this.instance.describe(out));
+    if (outcome.kind === "described") return outcome;
+    throw new SirsiError("INTERNAL", `expected a description, got ${JSON.stringify(outcome)}`);
+  }
+}
+
+/** The one outcome that `run` writes. */
+export function written(run: (out: FrameWriter) => void): Outcome {
+  const out = new FrameWriter();
+  run(out);
+  const { length } = out;
+  const from = new FrameReader(out.take(), length);
+  const outcome = readOutcome(from);
+  if (!from.done) throw new SirsiError("INTERNAL", `an outcome of kind ${outcome.kind} has something behind it`);
+  return outcome;
 }
 
 /** A revision in a played shard. `limits` stand in place of the host's defaults. */
 export function played(bytes: Uint8Array, limits: Partial<GuestLimits> = {}): Played {
-  const revision = revisionOf(bytes, limits);
-  const shard = new PlayedShard();
-  const { compiled, globals, canWait } = revision;
-  const loaded = new LoadedRevision({ key: 1, name: revision.manifest.name, compiled, limits: revision.limits, globals, canWait }, shard);
-  return { shard, revision, loaded, open: () => new GuestInstance(loaded) };
+  return playedRevision(revisionOf(bytes, limits));
 }
 
-export const BUDGET: StepBudget = { timeoutMs: 10_000, fuel: 1_000_000, checkpoint: false };
+export function playedRevision(revision: Revision): Played {
+  const shard = new PlayedShard();
+  const { compiled, preparation, globals, canWait } = revision;
+  const loaded = new LoadedRevision({ key: 1, name: revision.manifest.name, compiled, limits: revision.limits, preparation, globals, canWait }, shard);
+  return { shard, revision, loaded, open: () => new PlayedInstance(loaded, shard) };
+}
+
+export const BUDGET: StepBudget = { timeoutMs: 10_000, fuel: 1_000_000, state: "none", stateAtWait: false };
 export const NO_BYTES = new Uint8Array(0);
 
 /** The outcome of that kind, or a failure that tells the other one. */

@@ -2,7 +2,9 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { SirsiError } from "../../../runtime/core/errors.ts";
 import { FrameReader, FrameWriter } from "../../../runtime/sandbox/frames.ts";
-import { type Answer, type Command, readAnswer, readCommand, writeAnswer, writeCommand } from "../../../runtime/sandbox/shard-protocol.ts";
+import { beginState, beginStep, readOutcome, sealStep, StateMark, writeDescribed, writeFailed, writeOpened } from "../../../runtime/sandbox/outcome-frame.ts";
+import type { Outcome, StepBudget } from "../../../runtime/sandbox/outcomes.ts";
+import { CommandKind, readBudget, readOpen, writeCommand, writeOpen, writeRun } from "../../../runtime/sandbox/shard-protocol.ts";
 
 function reader(fill: (out: FrameWriter) => void): FrameReader {
   const out = new FrameWriter();
@@ -64,6 +66,7 @@ describe("frames", () => {
   test.each([
     ["a byte", (from: FrameReader) => from.u8()],
     ["a number", (from: FrameReader) => from.number()],
+    ["a count", (from: FrameReader) => from.u32()],
     ["a length", (from: FrameReader) => from.bytes()],
   ])("that are cut off inside %s are a fault of the host", (_what, read) => {
     const from = new FrameReader(new ArrayBuffer(0), 0);
@@ -79,43 +82,109 @@ describe("frames", () => {
   });
 });
 
+describe("a batch that is written", () => {
+  test("may take back its last frame, fill in numbers later, and hold runs of any length", () => {
+    const from = reader((out) => {
+      out.u8(1);
+      const back = out.length;
+      out.bytes(new Uint8Array(50_000));
+      out.rewind(back);
+      const numbers = out.reserve(13);
+      const run = out.openRun();
+      out.append(Buffer.from("hello"), 1, 4);
+      out.closeRun(run);
+      out.putU8(numbers, 7);
+      out.putU32(numbers + 1, 0xffff_ffff);
+      out.putNumber(numbers + 5, -0.5);
+    });
+    expect([from.u8(), from.u8(), from.u32(), from.number(), Buffer.from(from.bytes()).toString(), from.done]).toEqual([1, 7, 0xffff_ffff, -0.5, "ell", true]);
+  });
+
+  test("is no larger for having followed a huge one", () => {
+    const out = new FrameWriter();
+    out.bytes(new Uint8Array(10_000_000));
+    out.take();
+    const sizes = Array.from({ length: 8 }, () => {
+      out.u8(1);
+      return out.take().byteLength;
+    });
+    expect(sizes[0]).toBeLessThanOrEqual(256 * 1024);
+    expect(sizes.at(-1)).toBe(16 * 1024);
+  });
+});
+
 describe("commands and answers", () => {
-  const command: fc.Arbitrary<Command> = fc.oneof(
-    fc.record({ kind: fc.constant("open" as const), callId: count, instanceId: count, revisionKey: count, image: fc.option(bytes) }),
-    fc.record({ kind: fc.constant("step" as const), callId: count, instanceId: count, budget: fc.record({ timeoutMs: count, fuel: fc.nat({ max: 2 ** 47 }), checkpoint: fc.boolean() }), call: bytes }),
-    fc.record({ kind: fc.constant("resume" as const), callId: count, instanceId: count, timeoutMs: count, response: bytes }),
-    fc.record({ kind: fc.constant("close" as const), instanceId: count }),
-  );
-  const use = { emits: fc.array(fc.uint8Array({ maxLength: 100 }), { maxLength: 4 }), fuelUsed: count, memoryBytes: count };
-  const outcome: fc.Arbitrary<Answer["outcome"]> = fc.oneof(
-    fc.record({ kind: fc.constant("opened" as const), memoryBytes: count }),
-    fc.record({ kind: fc.constant("done" as const), result: bytes, checkpoint: fc.option(bytes), ...use }),
-    fc.record({ kind: fc.constant("waiting" as const), request: bytes, ...use }),
-    fc.string().map((message) => ({ kind: "failed" as const, fuelUsed: 3, error: new SirsiError("GUEST_TRAP", message, { metadata: { trap: "x" }, retryAfterMs: 5 }).toPlain() })),
-  );
+  const wish = fc.constantFrom("none" as const, "difference" as const, "base" as const);
+  const budgets: fc.Arbitrary<StepBudget> = fc.record({ timeoutMs: count, fuel: fc.nat({ max: 2 ** 47 }), state: wish, stateAtWait: fc.boolean() });
 
   test("cross between threads unchanged, many to a batch", () => {
     fc.assert(
-      fc.property(fc.array(command, { maxLength: 5 }), (commands) => {
+      fc.property(fc.array(fc.record({ instanceId: count, callId: count, budget: budgets, call: bytes, images: fc.array(bytes, { maxLength: 4 }) }), { maxLength: 4 }), (commands) => {
         const from = reader((out) => {
-          for (const each of commands) writeCommand(out, each);
+          for (const { instanceId, callId, budget, call, images } of commands) {
+            writeRun(out, CommandKind.resume, instanceId, callId, budget, call);
+            writeOpen(out, instanceId, callId, 5, images);
+            writeCommand(out, CommandKind.describe, instanceId, callId);
+          }
         });
-        const read: Command[] = [];
-        while (!from.done) read.push(readCommand(from));
-        expect(plain(read)).toEqual(plain(commands));
+        for (const { instanceId, callId, budget, call, images } of commands) {
+          expect([from.u8(), from.u32(), from.u32(), readBudget(from)]).toEqual([CommandKind.resume, instanceId, callId, budget]);
+          expect(Buffer.compare(from.bytes(), call)).toBe(0);
+          expect([from.u8(), from.u32(), from.u32()]).toEqual([CommandKind.open, instanceId, callId]);
+          expect(plain(readOpen(from))).toEqual(plain({ revisionKey: 5, images }));
+          expect([from.u8(), from.u32(), from.u32()]).toEqual([CommandKind.describe, instanceId, callId]);
+        }
+        expect(from.done).toBe(true);
       }),
       { numRuns: 60 },
     );
+  });
+
+  const step = { fuelUsed: count, memoryBytes: count, emits: fc.array(fc.uint8Array({ maxLength: 100 }), { maxLength: 4 }) };
+  const state = fc.option(fc.record({ kind: fc.constantFrom("base" as const, "difference" as const), image: bytes }));
+  const outcome: fc.Arbitrary<Outcome> = fc.oneof(
+    fc.record({ kind: fc.constant("opened" as const), memoryBytes: count, suspended: fc.boolean() }),
+    fc.record({ kind: fc.constant("done" as const), result: bytes, state, ...step }),
+    fc.record({ kind: fc.constant("waiting" as const), request: bytes, state: fc.option(bytes), fuelLeft: count, ...step }),
+    fc.record({ kind: fc.constant("state" as const), image: bytes }),
+    fc.record({ kind: fc.constant("described" as const), memoryBytes: count, suspended: fc.boolean(), touched: fc.array(fc.record({ start: count, length: count })), globals: fc.constant([{ name: "g0", type: "i64", value: "-1" }]) }),
+    fc.string().map((message) => ({ kind: "failed" as const, fuelUsed: 3, error: new SirsiError("GUEST_TRAP", message, { metadata: { trap: "x" }, retryAfterMs: 5 }).toPlain() })),
+  );
+
+  /** As a shard does it: what a step made first, its numbers last. */
+  function write(out: FrameWriter, made: Outcome): void {
+    switch (made.kind) {
+      case "opened":
+        return writeOpened(out, made.memoryBytes, made.suspended);
+      case "failed":
+        return writeFailed(out, made.error, made.fuelUsed);
+      case "described":
+        return writeDescribed(out, { memoryBytes: made.memoryBytes, touched: made.touched, globals: made.globals, suspended: made.suspended });
+      case "state":
+        beginState(out);
+        return out.bytes(made.image);
+      default:
+    }
+    const frame = beginStep(out);
+    for (const emit of made.emits) out.bytes(emit);
+    out.bytes(made.kind === "done" ? made.result : made.request);
+    const taken = made.kind === "done" ? made.state : made.state === null ? null : { kind: "wait" as const, image: made.state };
+    out.u8(StateMark[taken?.kind ?? "none"]);
+    if (taken !== null) out.bytes(taken.image);
+    sealStep(out, frame, made.kind, { fuelUsed: made.fuelUsed, fuelLeft: made.kind === "waiting" ? made.fuelLeft : 0, memoryBytes: made.memoryBytes, emits: made.emits.length });
+  }
+
+  test("outcomes are read as they were written, many to a batch", () => {
     fc.assert(
-      fc.property(fc.array(fc.record({ callId: count, outcome }), { maxLength: 5 }), (answers) => {
+      fc.property(fc.array(outcome, { maxLength: 5 }), (outcomes) => {
         const from = reader((out) => {
-          for (const each of answers) writeAnswer(out, each.callId, each.outcome);
+          for (const each of outcomes) write(out, each);
         });
-        const read: Answer[] = [];
-        while (!from.done) read.push(readAnswer(from));
-        expect(plain(read)).toEqual(plain(answers));
+        const read = outcomes.map(() => readOutcome(from));
+        expect(plain(read)).toEqual(plain(outcomes));
+        expect(from.done).toBe(true);
       }),
-      { numRuns: 60 },
+      { numRuns: 100 },
     );
   });
 });

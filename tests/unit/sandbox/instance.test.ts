@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import type { GuestInstance } from "../../../runtime/sandbox/instance.ts";
 import { LoadedRevision } from "../../../runtime/sandbox/loaded-revision.ts";
 import { DEFAULT_GUEST_LIMITS } from "../../../runtime/core/limits.ts";
-import { BUDGET, expectOutcome, NO_BYTES, played, PlayedShard, thrownBy } from "../../support/instances.ts";
+import type { StepBudget, TakenState } from "../../../runtime/sandbox/outcomes.ts";
+import { BUDGET, expectOutcome, NO_BYTES, played, type PlayedInstance, PlayedShard, thrownBy } from "../../support/instances.ts";
 import { assemble, DONE, guestModule, HOSTILE_MODULES, REQUEST_IMPORT } from "../../support/wat.ts";
 
 const PAGE = 65_536;
@@ -41,10 +41,17 @@ const ASKING = guestModule(
   },
 );
 
+const WITH_STATE: StepBudget = { ...BUDGET, state: "base" };
+
+/** The state after one more step. */
+function taken(instance: PlayedInstance, state: "base" | "difference"): TakenState {
+  return expectOutcome(instance.step(NO_BYTES, { ...BUDGET, state }), "done").state!;
+}
+
 const EMIT_IMPORT = '(import "sirsi" "emit" (func $emit (param i32 i32)))';
 const LOG_IMPORT = '(import "sirsi" "log" (func $log (param i32 i32 i32)))';
 
-function failed(instance: GuestInstance, call: Uint8Array = NO_BYTES, budget = BUDGET) {
+function failed(instance: PlayedInstance, call: Uint8Array = NO_BYTES, budget = BUDGET) {
   return expectOutcome(instance.step(call, budget), "failed").error;
 }
 
@@ -55,19 +62,61 @@ describe("an instance", () => {
     expect(done.result.length).toBe(28);
     expect(done.fuelUsed).toBeGreaterThan(0);
     expect(done.fuelUsed).toBeLessThan(20);
-    expect(done).toMatchObject({ memoryBytes: PAGE, checkpoint: null, emits: [] });
+    expect(done).toMatchObject({ memoryBytes: PAGE, state: null, emits: [] });
     expect(instance.state).toBe("idle");
   });
 
-  test("comes back from its checkpoint with its memory and its globals of every type", () => {
+  test("comes back from its base and differences with its memory and its globals of every type", () => {
     const { open } = played(COUNTING);
     const first = open();
     first.step(NO_BYTES, BUDGET);
-    const { checkpoint } = expectOutcome(first.step(NO_BYTES, { ...BUDGET, checkpoint: true }), "done");
+    const images = (["base", "difference", "difference"] as const).map((state) => taken(first, state));
+    expect(images.map(({ kind }) => kind)).toEqual(["base", "difference", "difference"]);
     const wanted = expectOutcome(first.step(NO_BYTES, BUDGET), "done").result;
     const second = open();
-    second.restore(checkpoint!);
+    second.restore(...images.map(({ image }) => image));
     expect(expectOutcome(second.step(NO_BYTES, BUDGET), "done").result).toEqual(wanted);
+    expect(second.base()).toEqual(first.base());
+  });
+
+  test("gives a base when it is asked for a difference and there is nothing that it could follow", () => {
+    expect(taken(played(COUNTING).open(), "difference").kind).toBe("base");
+  });
+
+  test("goes on with differences to what it was restored from", () => {
+    const { open } = played(COUNTING);
+    const first = open();
+    const base = taken(first, "base").image;
+    const second = open();
+    second.restore(base);
+    const { kind, image } = taken(second, "difference");
+    expect(kind).toBe("difference");
+    const third = open();
+    third.restore(base, image);
+    expect(third.base()).toEqual(second.base());
+  });
+
+  test("takes its state when it is asked to, and tells where it has been changed", () => {
+    const { open } = played(COUNTING);
+    const instance = open();
+    instance.step(NO_BYTES, BUDGET);
+    const other = open();
+    other.restore(instance.base());
+    expect(other.describe()).toEqual(instance.describe());
+    expect(instance.describe()).toEqual({
+      kind: "described",
+      memoryBytes: PAGE,
+      touched: [{ start: 0, length: 1024 }],
+      globals: [
+        { name: "g0", type: "i32", value: "4096" },
+        { name: "g1", type: "i32", value: "0" },
+        { name: "g2", type: "i32", value: "1" },
+        { name: "g3", type: "i64", value: "-4" },
+        { name: "g4", type: "f32", value: "1.75" },
+        { name: "g5", type: "f64", value: "-0.1" },
+      ],
+      suspended: false,
+    });
   });
 
   test("I3 is dead after a restore that failed, and says so when it is asked to run", () => {
@@ -78,25 +127,40 @@ describe("an instance", () => {
     expect(failed(instance)).toMatchObject({ code: "INTERNAL", message: "an instance that is dead was asked to run" });
   });
 
-  test("is not restored from another build's checkpoint", () => {
-    const taken = expectOutcome(played(COUNTING).open().step(NO_BYTES, { ...BUDGET, checkpoint: true }), "done").checkpoint!;
+  test("is not restored from another build's state", () => {
+    const { image } = taken(played(COUNTING).open(), "base");
     const other = played(guestModule()).open();
-    expect(thrownBy(() => other.restore(taken)).message).toMatch(/holds 6 globals and the module has 2/);
+    expect(thrownBy(() => other.restore(image)).message).toMatch(/holds 6 globals and the module has 2/);
   });
 
-  test("is not restored into less memory than its checkpoint needs", () => {
+  test("is not restored where its module begins with another image", () => {
+    const { image } = taken(played(guestModule()).open(), "base");
+    const other = played(guestModule({}, { fields: '(data (i32.const 64) "x")' })).open();
+    expect(thrownBy(() => other.restore(image))).toMatchObject({ code: "STORE_CORRUPT", message: expect.stringMatching(/begins with another image here/) as string });
+  });
+
+  test("is not restored from a chain with a link missing, and the error tells which", () => {
+    const { open } = played(COUNTING);
+    const instance = open();
+    const images = (["base", "difference", "difference"] as const).map((state) => taken(instance, state).image);
+    const error = thrownBy(() => open().restore(images[0]!, images[2]!));
+    expect(error).toMatchObject({ code: "STORE_CORRUPT", details: { metadata: { image: "1", images: "2", kind: "difference" } } });
+  });
+
+  test("is not restored into less memory than its state needs", () => {
     const grows = guestModule({}, { call: `(drop (memory.grow (i32.const 3))) ${DONE}` });
-    const { checkpoint } = expectOutcome(played(grows).open().step(NO_BYTES, { ...BUDGET, checkpoint: true }), "done");
+    const { image } = taken(played(grows).open(), "base");
     const narrow = played(grows, { memoryMaxBytes: 2 * PAGE }).open();
-    expect(thrownBy(() => narrow.restore(checkpoint!)).code).toBe("GUEST_MEMORY_EXHAUSTED");
+    expect(thrownBy(() => narrow.restore(image)).code).toBe("GUEST_MEMORY_EXHAUSTED");
   });
 
-  test("ran its checkpoint's growth: the restored one has as much memory", () => {
+  test("has as much memory when it is restored as it had grown to, step by step", () => {
     const { open } = played(guestModule({}, { call: `(drop (memory.grow (i32.const 3))) ${DONE}` }));
-    const { checkpoint } = expectOutcome(open().step(NO_BYTES, { ...BUDGET, checkpoint: true }), "done");
+    const first = open();
+    const images = [taken(first, "base").image, taken(first, "difference").image];
     const restored = open();
-    restored.restore(checkpoint!);
-    expect(restored.memoryBytes).toBe(4 * PAGE);
+    restored.restore(...images);
+    expect(restored.memoryBytes).toBe(7 * PAGE);
   });
 });
 
@@ -124,30 +188,30 @@ describe("an instance that waits", () => {
   test("waits again in its next step, and after a restore", () => {
     const { open } = played(ASKING);
     const first = open();
-    const run = (instance: GuestInstance) => {
-      let outcome = instance.step(NO_BYTES, { ...BUDGET, checkpoint: true });
-      while (outcome.kind === "waiting") outcome = instance.resume(Uint8Array.of(1), 1_000);
+    const run = (instance: PlayedInstance) => {
+      let outcome = instance.step(NO_BYTES, WITH_STATE);
+      while (outcome.kind === "waiting") outcome = instance.resume(Uint8Array.of(1), WITH_STATE);
       return expectOutcome(outcome, "done");
     };
     expect([...run(first).result]).toEqual([3]);
-    const { checkpoint, result } = run(first);
+    const { state, result } = run(first);
     expect([...result]).toEqual([3]);
     const second = open();
-    second.restore(checkpoint!);
+    second.restore(state!.image);
     expect([...run(second).result]).toEqual([3]);
   });
 
   test("keeps no room for its stack when the step is over: restarts do not eat its memory", () => {
     const { open } = played(ASKING);
-    let checkpoint: Uint8Array | null = null;
+    let image: Uint8Array | null = null;
     const sizes: number[] = [];
     for (let life = 0; life < 4; life++) {
       const instance = open();
-      if (checkpoint !== null) instance.restore(checkpoint);
-      let outcome = instance.step(NO_BYTES, { ...BUDGET, checkpoint: true });
-      while (outcome.kind === "waiting") outcome = instance.resume(Uint8Array.of(1), 1_000);
+      if (image !== null) instance.restore(image);
+      let outcome = instance.step(NO_BYTES, WITH_STATE);
+      while (outcome.kind === "waiting") outcome = instance.resume(Uint8Array.of(1), WITH_STATE);
       const done = expectOutcome(outcome, "done");
-      checkpoint = done.checkpoint;
+      image = done.state!.image;
       sizes.push(done.memoryBytes);
     }
     expect(new Set(sizes)).toEqual(new Set([PAGE]));
@@ -279,6 +343,12 @@ describe("what a guest calls", () => {
     expect(expectOutcome(calling(EMIT_IMPORT, emit.repeat(2), limits).open().step(NO_BYTES, BUDGET), "done").emits.length).toBe(2);
   });
 
+  test.each(["alloc", "free"])("emit: not from %s, where it could come after the answer", (place) => {
+    const emit = "(call $emit (i32.const 16) (i32.const 2))";
+    const parts = { imports: EMIT_IMPORT, alloc: `(func $alloc (export "sirsi_alloc") (param i32) (result i32) ${place === "alloc" ? emit : ""} (i32.const 4096))`, free: `(func $free (export "sirsi_free") (param i32) ${place === "free" ? emit : ""})` };
+    expect(failed(played(guestModule({}, parts)).open()).message).toContain("emitted from its allocator");
+  });
+
   test("emit and request: a lying pointer or length ends the step before anything is allocated", () => {
     expect(failed(calling(EMIT_IMPORT, "(call $emit (i32.const -4) (i32.const 8))").open()).code).toBe("GUEST_PROTOCOL");
     expect(failed(calling(EMIT_IMPORT, "(call $emit (i32.const 0) (i32.const -1))").open()).code).toBe("GUEST_LIMIT");
@@ -307,7 +377,7 @@ describe("what a guest calls", () => {
     const imports = '(import "sirsi" "now" (func $now (result i64))) (import "sirsi" "random" (func $random (param i32 i32)))';
     const { open } = played(guestModule({}, { imports, call: "(i64.store (i32.const 32) (call $now)) (call $random (i32.const 40) (i32.const 2)) (i64.const 0x200000000a)" }));
     const { result } = expectOutcome(open().step(NO_BYTES, BUDGET), "done");
-    expect(new DataView(result.buffer).getBigInt64(0, true)).toBe(1_750_000_000_000n);
+    expect(new DataView(result.slice().buffer).getBigInt64(0, true)).toBe(1_750_000_000_000n);
     expect(result.slice(8)).toEqual(Uint8Array.of(0xa5, 0xa5));
     expect(failed(calling('(import "sirsi" "random" (func $random (param i32 i32)))', "(call $random (i32.const 0) (i32.const 65537))").open()).code).toBe("GUEST_PROTOCOL");
   });
@@ -360,8 +430,8 @@ describe("a start function", () => {
 });
 
 describe("a module that was never admitted", () => {
-  const raw = (text: string) => new LoadedRevision({ key: 1, name: "raw", compiled: new WebAssembly.Module(assemble(text)), limits: DEFAULT_GUEST_LIMITS, globals: [], canWait: false }, new PlayedShard());
-  const link = (text: string) => () => raw(text).link({} as never);
+  const raw = (text: string) => new LoadedRevision({ key: 1, name: "raw", compiled: new WebAssembly.Module(assemble(text)), limits: DEFAULT_GUEST_LIMITS, preparation: "none", globals: [], canWait: false }, new PlayedShard());
+  const link = (text: string) => () => raw(text).link();
 
   test("is refused when it lacks its memory or a function", () => {
     expect(thrownBy(link("(module)")).message).toContain("exports no memory");

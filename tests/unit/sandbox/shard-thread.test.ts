@@ -2,7 +2,9 @@
 import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Revision } from "../../../runtime/module/revision.ts";
 import { FrameReader, FrameWriter } from "../../../runtime/sandbox/frames.ts";
-import { type Answer, type Command, COUNTERS, type FromShard, readAnswer, writeCommand } from "../../../runtime/sandbox/shard-protocol.ts";
+import { readOutcome } from "../../../runtime/sandbox/outcome-frame.ts";
+import type { Outcome, StepBudget } from "../../../runtime/sandbox/outcomes.ts";
+import { CommandKind, COUNTERS, type FromShard, writeCommand, writeOpen, writeRun } from "../../../runtime/sandbox/shard-protocol.ts";
 import { NO_BYTES } from "../../support/instances.ts";
 import { revisionOf } from "../../support/revisions.ts";
 import { DONE, guestModule, HOSTILE_MODULES, waitingModule } from "../../support/wat.ts";
@@ -18,7 +20,7 @@ const { port, counters, posted } = vi.hoisted(() => {
 });
 vi.mock("node:worker_threads", () => ({ parentPort: port, workerData: { counters } }));
 
-const BUDGET = { timeoutMs: 10_000, fuel: 5_000_000, checkpoint: false };
+const BUDGET: StepBudget = { timeoutMs: 10_000, fuel: 5_000_000, state: "none", stateAtWait: false };
 let nextKey = 1;
 
 beforeAll(async () => {
@@ -31,38 +33,51 @@ beforeEach(() => {
 
 function provide(revision: Revision): number {
   const key = nextKey++;
-  const { compiled, limits, globals, canWait, manifest } = revision;
-  port.send({ kind: "revision", revision: { key, name: manifest.name, compiled, limits, globals, canWait } });
+  const { compiled, limits, preparation, globals, canWait, manifest } = revision;
+  port.send({ kind: "revision", revision: { key, name: manifest.name, compiled, limits, preparation, globals, canWait } });
   return key;
 }
 
+type Command = (out: FrameWriter) => void;
+
 /** Sends one batch and gives its answers by the ids of their calls. */
-function batch(...commands: readonly Command[]): ReadonlyMap<number, Answer["outcome"]> {
+function batch(...commands: readonly Command[]): ReadonlyMap<number, Outcome> {
   const out = new FrameWriter();
-  for (const command of commands) writeCommand(out, command);
+  for (const command of commands) command(out);
   const { length } = out;
   port.send({ kind: "batch", buffer: out.take(), length });
-  const answers = new Map<number, Answer["outcome"]>();
+  const answers = new Map<number, Outcome>();
   for (const message of posted as FromShard[]) {
     if (message.kind !== "batch") continue;
     const from = new FrameReader(message.buffer, message.length);
-    while (!from.done) {
-      const { callId, outcome } = readAnswer(from);
-      answers.set(callId, outcome);
-    }
+    while (!from.done) answers.set(from.u32(), readOutcome(from));
   }
   return answers;
 }
 
-const open = (callId: number, instanceId: number, revisionKey: number): Command => ({ kind: "open", callId, instanceId, revisionKey, image: null });
-const step = (callId: number, instanceId: number): Command => ({ kind: "step", callId, instanceId, budget: BUDGET, call: NO_BYTES });
+const open = (callId: number, instanceId: number, revisionKey: number, ...images: readonly Uint8Array[]): Command => (out) => writeOpen(out, instanceId, callId, revisionKey, images);
+const step = (callId: number, instanceId: number, budget = BUDGET): Command => (out) => writeRun(out, CommandKind.step, instanceId, callId, budget, NO_BYTES);
+const resume = (callId: number, instanceId: number): Command => (out) => writeRun(out, CommandKind.resume, instanceId, callId, BUDGET, Uint8Array.of(1));
+const other = (kind: CommandKind, callId: number, instanceId: number): Command => (out) => writeCommand(out, kind, instanceId, callId);
 
 describe("a shard's thread", () => {
   test("opens, steps, resumes and closes, in the order of the batch", () => {
     const key = provide(revisionOf(waitingModule()));
-    const answers = batch(open(1, 10, key), step(2, 10), { kind: "resume", callId: 3, instanceId: 10, timeoutMs: 1_000, response: Uint8Array.of(1) }, { kind: "close", instanceId: 10 }, step(4, 10));
+    const answers = batch(open(1, 10, key), step(2, 10), resume(3, 10), other(CommandKind.close, 0, 10), step(4, 10));
     expect([...answers].map(([callId, { kind }]) => [callId, kind])).toEqual([[1, "opened"], [2, "waiting"], [3, "done"], [4, "failed"]]);
     expect(answers.get(4)).toMatchObject({ error: { code: "SHARD_LOST" } });
+  });
+
+  test("takes states, describes and restores, a wait on top included", () => {
+    const key = provide(revisionOf(waitingModule()));
+    const first = batch(open(1, 75, key), other(CommandKind.takeState, 2, 75), step(3, 75, { ...BUDGET, stateAtWait: true }), other(CommandKind.describe, 4, 75), other(CommandKind.takeState, 5, 75));
+    const [base, wait] = [first.get(2), first.get(3)];
+    expect(first.get(4)).toMatchObject({ kind: "described", suspended: true });
+    expect(first.get(5)).toMatchObject({ kind: "failed", error: { code: "INTERNAL" } });
+    const images = [base?.kind === "state" ? base.image : null, wait?.kind === "waiting" ? wait.state : null].map((image) => image!.slice());
+    posted.length = 0;
+    const second = batch(open(1, 76, key, ...images), resume(2, 76), other(CommandKind.describe, 3, 999), other(CommandKind.takeState, 4, 999));
+    expect([1, 2, 3, 4].map((callId) => second.get(callId))).toMatchObject([{ kind: "opened", suspended: true }, { kind: "done" }, { error: { code: "SHARD_LOST" } }, { error: { code: "SHARD_LOST" } }]);
   });
 
   test("shows a sign of life for every command, and nobody running in between", () => {
