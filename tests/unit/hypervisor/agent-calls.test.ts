@@ -227,7 +227,7 @@ describe("ListAgents", () => {
     bench.agents.change(b!, { createdAt: bench.clock.now() - 1_000 });
     const first = await listAgents({ pageSize: 1 });
     const second = await listAgents({ pageSize: 1, pageToken: first.nextPageToken });
-    expect([...idsOf(first), ...idsOf(second)]).toEqual([b, a]);
+    expect([...idsOf(first), ...idsOf(second)]).toEqual([a, b]);
   });
 
   it("counts and pages what the filter lets through", async () => {
