@@ -4,7 +4,7 @@ import { SirsiError, type PlainError } from "../core/errors.ts";
 import { admit, type AdmissionPolicy, type Admitted } from "./admit.ts";
 import { digestOf, inspect, type Inspection } from "./inspect.ts";
 import { PREPARATION, type PreparedModule } from "./prepared.ts";
-import { type CachedModule, PreparedCache } from "./prepared-cache.ts";
+import type { CachedModule, PreparedCache, PreparedName } from "./prepared-cache.ts";
 import type { HostCapability, Manifest, Revision } from "./revision.ts";
 
 export interface AdmitOptions {
@@ -16,6 +16,8 @@ export interface AdmitOptions {
    * such request is then refused when it is made).
    */
   readonly ungranted: "pending" | "without";
+  /** Take what this preparer made, and refuse when it is not kept: for agents that are suspended in it. */
+  readonly preparation?: string;
 }
 
 /** How an admission ended. */
@@ -39,10 +41,11 @@ export async function runPipeline(bytes: Uint8Array, options: AdmitOptions, tool
     inspection = inspect(bytes, options.sidecar, tools.moduleMaxBytes);
     const admitted = admit(inspection, tools.policy);
     if (admitted.missing.length > 0 && options.ungranted === "pending") return pending(inspection, admitted);
-    const cached = await tools.cache.read(PreparedCache.key(inspection.digest, admitted.limits.memoryMaxBytes));
+    const { preparation = PREPARATION } = options;
+    const cached = preparation === PREPARATION ? await tools.cache.read(nameOf(inspection, admitted)) : await kept(inspection, preparation, tools);
     const prepared = cached ?? (await prepareAnew(bytes, inspection, admitted, tools));
     const compiled = compile(prepared.wasm, "after preparation");
-    return { kind: "admitted", revision: revisionOf(inspection, admitted, prepared, compiled), fromCache: cached !== null };
+    return { kind: "admitted", revision: revisionOf(inspection, admitted, prepared, compiled, preparation), fromCache: cached !== null };
   } catch (thrown) {
     const { name = null, version = null } = inspection?.manifest ?? {};
     return { kind: "rejected", error: SirsiError.from(thrown).toPlain(), digest: inspection?.digest ?? digestOf(bytes), name, version };
@@ -58,6 +61,17 @@ function pending(inspection: Inspection, admitted: Admitted): AdmissionOutcome {
   return { kind: "pending", error: error.toPlain(), digest: inspection.digest, manifest: admitted.manifest, sizeBytes: inspection.sizeBytes, missing: admitted.missing };
 }
 
+function nameOf({ digest }: Inspection, { limits }: Admitted): PreparedName {
+  return { digest, preparation: PREPARATION, memoryMaxBytes: limits.memoryMaxBytes };
+}
+
+/** Made by an earlier preparer, which is not there any more to make it again. */
+async function kept({ digest }: Inspection, preparation: string, { cache }: PipelineTools): Promise<CachedModule> {
+  const found = await cache.get(digest, preparation);
+  if (found !== null) return found;
+  throw new SirsiError("MODULE_NOT_FOUND", `what the preparer ${preparation} made of revision ${digest.slice(0, 12)} is no longer kept on this host, and this host's preparer is ${PREPARATION}; agents that wait in it begin their step again`);
+}
+
 async function prepareAnew(bytes: Uint8Array, inspection: Inspection, admitted: Admitted, tools: PipelineTools): Promise<CachedModule> {
   // V8's verdict first: Binaryen validates less, and trusts what it reads more.
   compile(bytes, "as it was delivered");
@@ -66,7 +80,7 @@ async function prepareAnew(bytes: Uint8Array, inspection: Inspection, admitted: 
   const made = prepare(bytes, inspection, admitted.limits.memoryMaxBytes);
   const module = { ...made, prepareTimeMs: tools.clock.monotonic() - started };
   compile(module.wasm, "after preparation");
-  await tools.cache.write(PreparedCache.key(inspection.digest, admitted.limits.memoryMaxBytes), module);
+  await tools.cache.write(nameOf(inspection, admitted), module);
   return module;
 }
 
@@ -79,14 +93,14 @@ function compile(bytes: Uint8Array, when: string): WebAssembly.Module {
   }
 }
 
-function revisionOf(inspection: Inspection, admitted: Admitted, prepared: CachedModule, compiled: WebAssembly.Module): Revision {
+function revisionOf(inspection: Inspection, admitted: Admitted, prepared: CachedModule, compiled: WebAssembly.Module, preparation: string): Revision {
   return {
     digest: inspection.digest,
     manifest: admitted.manifest,
     limits: admitted.limits,
     grants: admitted.grants,
     compiled,
-    preparation: PREPARATION,
+    preparation,
     globals: prepared.globals,
     canWait: prepared.canWait,
     uncapturable: inspection.uncapturable,

@@ -1,4 +1,5 @@
 /** What crosses between the host and its admission thread. */
+import type { Fault } from "../core/fault-points.ts";
 import type { AdmissionOutcome, AdmitOptions } from "./admission-pipeline.ts";
 import type { AdmissionPolicy } from "./admit.ts";
 
@@ -7,6 +8,8 @@ export interface AdmissionThreadData {
   readonly cacheDir: string;
   readonly cacheMaxBytes: number;
   readonly moduleMaxBytes: number;
+  /** Of the host's own thread; null but in tests. */
+  readonly fault: Fault | null;
 }
 
 export interface AdmissionRequest {

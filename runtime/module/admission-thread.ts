@@ -5,6 +5,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
+import { armFault } from "../core/fault-points.ts";
 import { runPipeline, type AdmissionOutcome } from "./admission-pipeline.ts";
 import type { AdmissionReply, AdmissionRequest, AdmissionThreadData } from "./admission-protocol.ts";
 import type { prepare } from "./prepare.ts";
@@ -18,6 +19,7 @@ const port = parentPort;
 if (port === null) throw new SirsiError("INTERNAL", "the admission thread was started as a program; it is started by openAdmission()");
 
 const data = workerData as AdmissionThreadData;
+armFault(data.fault);
 const cache = new PreparedCache(data.cacheDir, data.cacheMaxBytes, systemClock);
 const complaints: string[] = [];
 let preparer: Promise<{ readonly prepare: typeof prepare }> | null = null;

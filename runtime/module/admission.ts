@@ -13,6 +13,7 @@ import { Worker } from "node:worker_threads";
 import type { Clock, Timer } from "../core/clock.ts";
 import { Deferred } from "../core/deferred.ts";
 import { SirsiError } from "../core/errors.ts";
+import { armedFault } from "../core/fault-points.ts";
 import type { AdmissionOutcome, AdmitOptions } from "./admission-pipeline.ts";
 import type { AdmissionReply, AdmissionRequest, AdmissionThreadData } from "./admission-protocol.ts";
 import type { AdmissionPolicy } from "./admit.ts";
@@ -118,7 +119,7 @@ class ThreadedAdmission implements Admission {
 
   #startThread(): Thread {
     const { cacheDir, cacheMaxBytes, moduleMaxBytes, threadFile } = this.#config;
-    const data: AdmissionThreadData = { cacheDir, cacheMaxBytes, moduleMaxBytes };
+    const data: AdmissionThreadData = { cacheDir, cacheMaxBytes, moduleMaxBytes, fault: armedFault() };
     const file = threadFile ?? new URL(`./admission-thread${extname(import.meta.url)}`, import.meta.url);
     const worker = new Worker(file, { name: "sirsi-admission", workerData: data, resourceLimits: RESOURCE_LIMITS, stdout: true, stderr: true });
     worker.stdout.resume();

@@ -6,15 +6,20 @@ import { dirname, join, basename } from "node:path";
 /** Starts with a dot and ends so: watchers and listings pass over it. */
 const TEMPORARY = ".partial";
 
-/** Written beside its place, flushed, and renamed over it; the directory is made when missing. */
-export async function writeAtomically(path: string, bytes: Uint8Array): Promise<void> {
+/**
+ * Written beside its place, flushed, and renamed over it; the directory is made when
+ * missing. `halfWay` is called when half of it is written.
+ */
+export async function writeAtomically(path: string, bytes: Uint8Array, halfWay: () => void = () => undefined): Promise<void> {
   const directory = dirname(path);
   await mkdir(directory, { recursive: true });
   const temporary = join(directory, `.${basename(path)}.${randomUUID()}${TEMPORARY}`);
   try {
     const file = await open(temporary, "wx");
     try {
-      await file.writeFile(bytes);
+      await file.writeFile(bytes.subarray(0, bytes.length >> 1));
+      halfWay();
+      await file.writeFile(bytes.subarray(bytes.length >> 1));
       await file.sync();
     } finally {
       await file.close();

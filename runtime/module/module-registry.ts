@@ -161,6 +161,11 @@ export class ModuleRegistry {
     return this.#shelf.load(digest);
   }
 
+  /** The same in the code of an earlier preparer, for an agent that is suspended in it; null when that is no longer kept. */
+  revisionPreparedBy(digest: string, preparation: string): Promise<Revision | null> {
+    return this.#shelf.preparedBy(digest, preparation);
+  }
+
   list(): ModuleView[] {
     return this.#catalog.list();
   }

@@ -12,6 +12,8 @@ export class RevisionShelf {
   readonly #admission: Admission;
   readonly #loaded = new Map<string, Revision>();
   readonly #loading = new Map<string, Promise<Revision>>();
+  /** As earlier preparers made them, by digest and preparation. */
+  readonly #earlier = new Map<string, Promise<Revision | null>>();
   readonly #users = new Map<string, number>();
 
   constructor(archive: RevisionArchive, admission: Admission) {
@@ -51,6 +53,28 @@ export class RevisionShelf {
     return outcome.revision;
   }
 
+  /** The revision in the code of an earlier preparer, for agents suspended in it; null when that is not kept. */
+  async preparedBy(digest: string, preparation: string): Promise<Revision | null> {
+    const present = await this.load(digest);
+    if (present.preparation === preparation) return present;
+    const key = `${digest} ${preparation}`;
+    let loading = this.#earlier.get(key);
+    if (loading === undefined) {
+      loading = this.#admitEarlier(digest, preparation);
+      this.#earlier.set(key, loading);
+      // Nothing is remembered of what failed: the next asker tries again.
+      loading.then((found) => found ?? this.#earlier.delete(key), () => this.#earlier.delete(key));
+    }
+    return loading;
+  }
+
+  async #admitEarlier(digest: string, preparation: string): Promise<Revision | null> {
+    const kept = await this.#archive.get(digest);
+    if (kept === null) return null;
+    const outcome = await this.#admission.admit(kept.bytes, { sidecar: kept.sidecar, ungranted: "without", preparation });
+    return outcome.kind === "admitted" ? outcome.revision : null;
+  }
+
   retain(digest: string): void {
     this.#users.set(digest, (this.#users.get(digest) ?? 0) + 1);
   }
@@ -72,6 +96,7 @@ export class RevisionShelf {
 
   async forget(digest: string): Promise<void> {
     this.#loaded.delete(digest);
+    for (const key of this.#earlier.keys()) if (key.startsWith(digest)) this.#earlier.delete(key);
     await this.#archive.remove(digest);
   }
 }

@@ -27,10 +27,11 @@ export function revisionOf(bytes: Uint8Array, limits: Partial<GuestLimits> = {},
 export async function keptRevision(bytes: Uint8Array, limits: Partial<GuestLimits> = {}, grants: readonly string[] = ["ask", "sleep"]): Promise<Revision> {
   const inspection = inspect(bytes, null, MODULE_MAX_BYTES);
   const admitted = admittedAs(inspection, limits, grants);
-  const key = createHash("sha256").update(PreparedCache.key(inspection.digest, admitted.limits.memoryMaxBytes)).update(PREPARER).digest("hex");
-  const known = await keptModules.read(key);
+  const digest = createHash("sha256").update(inspection.digest).update(PREPARER).digest("hex");
+  const name = { digest, preparation: PREPARATION, memoryMaxBytes: admitted.limits.memoryMaxBytes };
+  const known = await keptModules.read(name);
   const prepared = known ?? prepare(bytes, inspection, admitted.limits.memoryMaxBytes);
-  if (known === null) await keptModules.write(key, { ...prepared, prepareTimeMs: 0 });
+  if (known === null) await keptModules.write(name, { ...prepared, prepareTimeMs: 0 });
   return made(inspection, admitted, prepared);
 }
 

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "../../../runtime/core/clock.ts";
 import { SirsiError } from "../../../runtime/core/errors.ts";
 import { type PipelineTools, runPipeline } from "../../../runtime/module/admission-pipeline.ts";
+import { digestOf, inspect } from "../../../runtime/module/inspect.ts";
 import { prepare } from "../../../runtime/module/prepare.ts";
 import { PreparedCache } from "../../../runtime/module/prepared-cache.ts";
 import { testPolicy } from "../../support/module-policy.ts";
@@ -33,6 +34,16 @@ describe("the pipeline", () => {
     const narrowed = { ...PLAIN, sidecar: "[limits]\nmemory_max_bytes = 131072" };
     expect(await runPipeline(guestModule(), narrowed, without())).toMatchObject({ kind: "rejected", error: { message: "the preparer was loaded" } });
     expect(await runPipeline(guestModule(), narrowed, withPreparer())).toMatchObject({ kind: "admitted", revision: { limits: { memoryMaxBytes: 131_072 } } });
+  });
+
+  it("takes what an earlier preparer made when it is asked to, and prepares nothing in its place", async () => {
+    const earlier = { ...PLAIN, preparation: "sirsi-0/by-hand" };
+    const bytes = guestModule();
+    expect(await runPipeline(bytes, earlier, withPreparer())).toMatchObject({ kind: "rejected", error: { code: "MODULE_NOT_FOUND" } });
+    const cache = new PreparedCache(directory, 1 << 20, clock);
+    const made = prepare(bytes, inspect(bytes, null, 1 << 20), 1 << 20);
+    await cache.write({ digest: digestOf(bytes), preparation: earlier.preparation, memoryMaxBytes: 1 << 20 }, { ...made, prepareTimeMs: 3 });
+    expect(await runPipeline(bytes, earlier, without())).toMatchObject({ kind: "admitted", fromCache: true, revision: { preparation: earlier.preparation, prepareTimeMs: 3 } });
   });
 
   it("does not prepare what waits for approval or is refused", async () => {
