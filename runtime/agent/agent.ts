@@ -1,70 +1,78 @@
 /**
  * One agent: its phase, its mailbox, and the loop that takes one step at a time.
  *
- * Phases are in agent-state.ts. The loop (`#pump`) runs while the phase is `ready`:
- * a pending swap first, then the head of the mailbox.
+ * Phases are in agent-state.ts. The loop (`#pump`) runs while the phase is `ready`: a
+ * pending change first (a swap, a restart, a save), then the head of the mailbox.
  *
  * Invariants
  * - A1 One step at a time; the next begins when the one before is committed.
  * - A2 A reply is given, an event published, a message let go only after the commit (D1).
  * - A3 Every work item is settled exactly once, also when the agent is stopped, fails or hangs.
  * - A4 After any end of a step but a committed one the instance is dropped; the next step
- *   begins from the last commit. An agent without durability begins afresh.
+ *   begins from the last state at rest. An agent without durability begins afresh.
  */
-import type { AgentEvent } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
 import type { Suggestion, SuggestionContext } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import type { AgentEvent } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
 import type { Timer } from "../core/clock.ts";
 import { Deferred } from "../core/deferred.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { Revision } from "../module/revision.ts";
 import { LatencyHistogram } from "../observe/index.ts";
-import type { AgentRecord, StoredAgent } from "../store/store.ts";
-import { type AgentPhase, type AgentPhaseEvent, phaseReason, publicState, transition } from "./agent-state.ts";
-import type { AgentChanges, AgentView, Delivery, HostEvent, Reply } from "./agents.ts";
+import type { AgentRecord, StoredAgent, TimerRecord, WaitRecord } from "../store/store.ts";
 import { AgentLedger } from "./agent-ledger.ts";
-import { answerRepeat } from "./repeat.ts";
-import { Conversation, messageHash } from "./conversation.ts";
-import { InstanceSlot } from "./instance-slot.ts";
-import { NO_SIGNAL, openFresh, openFrom, type OpenedLife, type StepOptions, tellShutdown } from "./life.ts";
+import { type AgentPhase, type AgentPhaseEvent, phaseReason, publicState, transition } from "./agent-state.ts";
+import { type OwnHealth, ownHealthOf, viewOf } from "./agent-view.ts";
+import type { AgentChanges, AgentView, Delivery, Reply } from "./agents.ts";
+import { bringUp } from "./bring-up.ts";
+import { Changes } from "./changes.ts";
+import { Conversation } from "./conversation.ts";
+import { isDurable } from "./durability.ts";
 import { settledWithin } from "./grace.ts";
-import { Mailbox } from "./mailbox.ts";
-import { viewOf } from "./agent-view.ts";
-import { refusalOf, tooLate } from "./refusal.ts";
-import { FaultHistory } from "./restart-policy.ts";
-import { runStep } from "./run-step.ts";
+import { Inbox } from "./inbox.ts";
+import { InstanceSlot } from "./instance-slot.ts";
+import { instanceSource } from "./instance-source.ts";
+import { IntervalSaver } from "./interval-saver.ts";
+import { tellShutdown } from "./life.ts";
+import { Deaths } from "./poison.ts";
+import { recordStep } from "./record-step.ts";
+import { answerRepeat } from "./repeat.ts";
+import { endsFor, FaultHistory } from "./restart-policy.ts";
+import { isSame, resumeStep, runStep, type Stepper } from "./run-step.ts";
+import { announce, type Completed, letGo } from "./run-work.ts";
 import { isGuestFault } from "./step.ts";
-import { type Completed, release } from "./run-work.ts";
+import { answerLateRepeat, giveUpOn } from "./step-failure.ts";
 import type { ModuleCells, Surroundings } from "./surroundings.ts";
-import { type SwapOutcome, swapLife } from "./swap.ts";
-import { rankOf, type Work } from "./work.ts";
+import { type SwapCause, type SwapOutcome, swapLife } from "./swap.ts";
+import type { HealthWork, Work } from "./work.ts";
+import { workOfWait } from "./wait-record.ts";
 
 /** How long a stopped agent may go on with the step in hand. */
 const STOP_GRACE_MS = 2_000;
+/** How long a guest may think about its health. */
+const EXAMINE_MS = 5_000;
 
-interface PendingSwap {
-  readonly to: Revision;
-  readonly done: Deferred<SwapOutcome>;
-}
-
-export class Agent {
+export class Agent implements Stepper {
   readonly id: string;
   readonly sessionId: string;
   readonly conversation: Conversation;
   readonly ledger: AgentLedger;
   readonly latency = new LatencyHistogram();
   readonly around: Surroundings;
+  readonly slot: InstanceSlot;
   #record: AgentRecord;
   #revision: Revision;
   #phase: AgentPhase = { kind: "initializing" };
-  #mailbox: Mailbox<Work>;
-  readonly #slot = new InstanceSlot(() => this.#openNow());
+  readonly #inbox: Inbox;
   #current: Work | null = null;
-  #swaps: PendingSwap[] = [];
+  readonly #changes = new Changes();
+  readonly #saver: IntervalSaver;
   readonly #faults: FaultHistory;
+  readonly #deaths = new Deaths();
+  #ownHealth: OwnHealth | null = null;
   #cells: ModuleCells;
   #restartTimer: Timer | null = null;
-  #idleWaiters: (() => void)[] = [];
-  #changes: Promise<unknown> = Promise.resolve();
+  /** Timers that are in hand or wait in the mailbox, by name and time. */
+  readonly #firing = new Map<string, Promise<void>>();
   #ending: Promise<void> | null = null;
   #endNoted = false;
 
@@ -74,9 +82,11 @@ export class Agent {
     this.sessionId = record.sessionId;
     this.#record = record;
     this.#revision = revision;
-    this.#mailbox = new Mailbox(revision.limits.mailboxDepth);
+    this.#inbox = new Inbox(this.id, around.clock, revision.limits.mailboxDepth, this);
     this.conversation = new Conversation(around.exchangesKept, stored?.exchangeSequence ?? 0);
-    this.ledger = new AgentLedger(around, record.agentId, stored);
+    this.ledger = new AgentLedger(around, record, stored, this.conversation);
+    this.slot = new InstanceSlot(instanceSource(this));
+    this.#saver = new IntervalSaver(this);
     this.#faults = new FaultHistory(around.restart);
     this.#cells = around.cells(record.module);
     around.revisions.retain(revision.digest);
@@ -94,9 +104,33 @@ export class Agent {
     return this.#phase;
   }
 
-  /** Every level but `none` commits after each step, which is more than `interval` asks for. */
+  get stepSeconds(): ModuleCells["stepSeconds"] {
+    return this.#cells.stepSeconds;
+  }
+
+  /** It has a state in the store. */
   get durable(): boolean {
-    return this.#revision.manifest.durability !== "none";
+    return isDurable(this.#revision);
+  }
+
+  /** Nothing in hand, nothing waiting, nothing pending: it may leave memory. */
+  get restful(): boolean {
+    const { kind } = this.#phase;
+    return (kind === "ready" || kind === "quarantined") && this.#current === null && this.#inbox.size === 0 && this.#changes.idle;
+  }
+
+  /** Its step waits, the wait is committed, and nothing else keeps it: after a restart it goes on there. */
+  get resumable(): boolean {
+    return this.#current !== null && this.ledger.inWait && this.#inbox.size === 0 && this.#changes.idle;
+  }
+
+  /** Guest memory; 0 without an instance. */
+  get residentBytes(): number {
+    return this.slot.memoryBytes;
+  }
+
+  isCurrent(work: Work): boolean {
+    return isSame(work, this.#current);
   }
 
   view(): AgentView {
@@ -106,12 +140,13 @@ export class Agent {
       manifest: this.#revision.manifest,
       phase: this.#phase,
       counters: this.ledger.counters,
-      mailboxDepth: this.#mailbox.size,
+      mailboxDepth: this.#inbox.size,
       atWork: this.#current !== null,
-      memoryBytes: this.#slot.memoryBytes,
+      memoryBytes: this.slot.memoryBytes,
       latency: this.latency,
       restarts: this.#faults.restarts,
       recentFault: this.#faults.recent(clock.monotonic()),
+      ownHealth: this.#ownHealth,
       idleAfterMs,
       now: clock.now(),
     });
@@ -126,31 +161,40 @@ export class Agent {
 
   // --- beginning ---------------------------------------------------------------
 
-  /** Brings up a new agent: instance, init, first commit. Throws what went wrong; the agent is not there then. */
+  /** Brings up a new agent. Throws what went wrong; the agent is not there then. */
   async begin(deadline: number): Promise<void> {
-    const life = await openFresh(this.around, this.#revision, this.#record, this.#stepOptions(deadline, "init", NO_SIGNAL));
-    this.#slot.adopt(life);
-    try {
-      this.#requireNotEnded();
-      await this.ledger.create({ ...this.#record, state: "READY" }, this.#revision, this.durable ? life.checkpoint : null);
-      this.#requireNotEnded();
-    } catch (thrown) {
-      this.#slot.drop();
-      throw thrown;
-    }
+    const life = await bringUp(this, deadline);
+    this.slot.adopt(life);
+    if (!this.durable) letGo(life.effects, this.around, this.#record);
     this.#move({ kind: "opened" });
     this.#pump();
   }
 
-  /** It may have been stopped while it came up. */
-  #requireNotEnded(): void {
+  /** It may have been stopped while it came up, or moved. */
+  requireNotEnded(): void {
     if (this.#phase.kind === "terminated") throw new SirsiError("AGENT_TERMINATED", `agent ${this.id} was ended meanwhile (${this.#phase.reason})`);
   }
 
-  /** A stored agent, known again after a restart; its instance is opened when it is needed. */
+  /** A stored agent, known again; its instance is opened when it is needed. */
   restored(): void {
     this.#move({ kind: "opened" });
     if (this.#record.state === "ERROR") this.#move({ kind: "faulted", reason: this.#record.statusMessage, giveUp: true });
+  }
+
+  /** Goes on with the step that the store has waiting (D4). Right after `restored`, before any other work. */
+  resumeWait(stored: WaitRecord): void {
+    const { clock, log } = this.around;
+    this.ledger.foundWait();
+    try {
+      const work = workOfWait(stored, clock);
+      if (work.kind === "message") this.conversation.begin(work.delivery.message.messageId, work.delivery.message, work.reply.promise);
+      if (work.kind === "timer") this.#fires(work.timerId, work.dueAt, work.reply.promise);
+      work.reply.promise.catch((thrown: unknown) => log.warn({ agentId: this.id, err: SirsiError.from(thrown).message }, "a step that had waited through a restart ended with an error"));
+      this.#enqueue(work, RESUMED_PRIORITY);
+    } catch (thrown) {
+      log.error({ agentId: this.id, err: SirsiError.from(thrown).message }, "a step that waited is rolled back");
+      this.between(() => this.ledger.giveUpWait(stored.messageId)).catch((failed: unknown) => log.warn({ agentId: this.id, err: SirsiError.from(failed).message }, "a wait could not be taken back; the agent's next commit ends it"));
+    }
   }
 
   // --- work --------------------------------------------------------------------
@@ -158,21 +202,27 @@ export class Agent {
   /** D2: a message id known to the conversation never becomes work again. */
   send(delivery: Delivery): Promise<Reply> {
     const known = this.conversation.find(delivery.message.messageId);
-    if (known !== undefined || !this.conversation.complete) return answerRepeat(this, delivery, known, () => this.#accept(delivery));
+    if (known !== undefined || (this.durable && !this.#knowsIds)) return answerRepeat(this, delivery, known, () => this.#accept(delivery));
     return this.#accept(delivery);
   }
 
+  /** Whether an id that the conversation does not have may be begun on. A commit that comes later than the reply finds a repeat too late. */
+  get #knowsIds(): boolean {
+    return this.#revision.manifest.durability === "interval" ? this.conversation.whole : this.conversation.complete;
+  }
+
   #accept(delivery: Delivery): Promise<Reply> {
-    const refusal = this.#refusal();
+    const refusal = this.#inbox.refusal();
     if (refusal !== null) return Promise.reject(refusal);
     const reply = new Deferred<Reply>();
     this.conversation.begin(delivery.message.messageId, delivery.message, reply.promise);
-    this.#enqueue({ kind: "message", delivery, reply, ...this.#when(delivery.deadline), signal: delivery.signal }, delivery.priority);
+    const queuedAt = this.around.clock.monotonic();
+    this.#enqueue({ kind: "message", delivery, reply, queuedAt, deadline: delivery.deadline ?? queuedAt + this.#revision.limits.stepTimeoutMs, signal: delivery.signal, wait: null }, delivery.priority);
     return reply.promise;
   }
 
   suggest(context: SuggestionContext, max: number, deadline: number | null, signal: AbortSignal | null): Promise<readonly Suggestion[]> {
-    const refusal = this.#refusal();
+    const refusal = this.#inbox.refusal();
     if (refusal !== null) return Promise.reject(refusal);
     const reply = new Deferred<readonly Suggestion[]>();
     this.#enqueue({ kind: "suggest", context, max, reply, ...this.#when(deadline), signal }, 0);
@@ -181,11 +231,38 @@ export class Agent {
 
   /** An event on a topic that it hears. False when its mailbox would not take it. */
   hear(event: AgentEvent): boolean {
-    if (this.#refusal() !== null) return false;
+    if (this.#inbox.refusal() !== null) return false;
     const reply = new Deferred<void>();
     reply.promise.catch((thrown: unknown) => this.around.log.warn({ agentId: this.id, err: SirsiError.from(thrown).message }, "an event was not handled"));
-    this.#enqueue({ kind: "event", event, reply, ...this.#when(null), signal: null }, 0);
+    this.#enqueue({ kind: "event", event, reply, ...this.#when(null), signal: null, wait: null }, 0);
     return true;
+  }
+
+  /** Resolves when the timer's step is committed, or when it was given up for good. */
+  fire({ timerId, dueAt, payload }: TimerRecord): Promise<void> {
+    const inHand = this.#firing.get(timerKey(timerId, dueAt));
+    if (inHand !== undefined) return inHand;
+    const refusal = this.#inbox.refusal();
+    if (refusal !== null) return Promise.reject(refusal);
+    const reply = new Deferred<void>();
+    this.#fires(timerId, dueAt, reply.promise);
+    this.#enqueue({ kind: "timer", timerId, dueAt, payload, reply, ...this.#when(null), signal: null, wait: null }, 0);
+    return reply.promise;
+  }
+
+  #fires(timerId: string, dueAt: number, done: Promise<void>): void {
+    const key = timerKey(timerId, dueAt);
+    this.#firing.set(key, done);
+    const forget = () => this.#firing.delete(key);
+    done.then(forget, forget);
+  }
+
+  /** Asks the guest for its health, when it has an instance and nothing else to do. Never rejects. */
+  async examine(): Promise<void> {
+    if (this.#phase.kind !== "ready" || !this.restful || this.slot.live === null) return;
+    const reply: HealthWork["reply"] = new Deferred();
+    this.#enqueue({ kind: "health", reply, ...this.#when(this.around.clock.monotonic() + EXAMINE_MS), signal: null }, 0);
+    this.#ownHealth = ownHealthOf(await reply.promise.catch(SirsiError.from));
   }
 
   #when(deadline: number | null): Pick<Work, "queuedAt" | "deadline"> {
@@ -195,42 +272,28 @@ export class Agent {
 
   /** Most work finds its agent at rest and spares itself the mailbox. */
   #enqueue(work: Work, priority: number): void {
-    if (this.#phase.kind === "ready" && this.#mailbox.size === 0 && tooLate(work, work.queuedAt) === null) {
+    if (this.#phase.kind === "ready" && this.#inbox.size === 0 && this.#inbox.tooLate(work, work.queuedAt) === null) {
       this.#begin(work);
       return;
     }
-    this.#mailbox.push(work, rankOf(priority));
+    this.#inbox.push(work, priority);
     this.#pump();
-  }
-
-  #refusal(): SirsiError | null {
-    return refusalOf(this.id, this.#phase, this.#mailbox);
   }
 
   #pump(): void {
     if (this.#phase.kind !== "ready") return;
-    const swap = this.#swaps.shift();
-    if (swap !== undefined) {
-      this.#move(STEP_BEGINS);
-      void this.#alone(() => this.#swap(swap)).finally(() => {
-        if (this.#phase.kind === "terminated") this.#slot.drop();
-        this.#move(STEP_ENDED);
-        this.#pump();
-      });
+    const change = this.#changes.next();
+    if (change === undefined) {
+      const work = this.#inbox.take();
+      if (work !== undefined) this.#begin(work);
       return;
     }
-    for (;;) {
-      const work = this.#mailbox.take();
-      if (work === undefined) break;
-      const late = tooLate(work, this.around.clock.monotonic());
-      if (late !== null) {
-        this.#fail(work, late);
-        continue;
-      }
-      this.#begin(work);
-      return;
-    }
-    this.#tellQuiet();
+    this.#move(STEP_BEGINS);
+    void this.#changes.alone(() => change.act()).catch((thrown: unknown) => change.refuse(SirsiError.from(thrown))).then(() => {
+      if (this.#phase.kind === "terminated") this.slot.drop();
+      this.#move(STEP_ENDED);
+      this.#pump();
+    });
   }
 
   #begin(work: Work): void {
@@ -239,12 +302,8 @@ export class Agent {
     void this.#run(work);
   }
 
-  #tellQuiet(): void {
-    for (const waiter of this.#idleWaiters.splice(0)) waiter();
-  }
-
   /** Settles a work item that came to nothing. */
-  #fail(work: Work, error: SirsiError): void {
+  fail(work: Work, error: SirsiError): void {
     if (work.kind === "message") {
       this.conversation.forget(work.delivery.message.messageId);
       this.#cells.messageError.observe((this.around.clock.monotonic() - work.queuedAt) / 1000);
@@ -255,174 +314,246 @@ export class Agent {
   /** One step, from the head of the mailbox to its settled reply. Never rejects. */
   async #run(work: Work): Promise<void> {
     try {
-      const completed = await runStep({ around: this.around, slot: this.#slot, revision: this.#revision, record: this.#record, durable: this.durable, seconds: this.#cells.stepSeconds }, work);
+      const completed = await ("wait" in work && work.wait !== null ? resumeStep(this, work) : runStep(this, work));
       if (this.#current === work) {
         const written = this.#write(completed);
         if (written !== null) await written;
         if (this.#current === work) this.#settle(completed);
       }
     } catch (thrown) {
-      if (this.#current === work) this.#stepFailed(work, SirsiError.from(thrown));
+      if (this.#current === work) await this.#stepFailed(work, SirsiError.from(thrown));
     }
     if (this.#current === work) this.#current = null;
-    else this.#slot.drop(); // Given up meanwhile, it may have opened an instance since.
+    else this.slot.drop(); // Given up meanwhile, it may have opened an instance since.
     this.#move(STEP_ENDED);
     this.#pump();
   }
 
-  #stepFailed(work: Work, error: SirsiError): void {
-    if (error.code === "INTERNAL") this.around.log.error({ agentId: this.id, err: error.details.cause ?? error }, "a step failed for a fault of the host");
-    this.#failed(error);
-    this.#fail(work, error);
-  }
-
-  /** A2: what this returns is waited for before anything shows. */
   #write(completed: Completed): Promise<void> | null {
     const { work, end } = completed;
-    this.#slot.memoryBytes = end.memoryBytes;
+    const { clock } = this.around;
+    this.slot.memoryBytes = end.memoryBytes;
     this.#cells.fuel.inc(end.fuelUsed);
-    const tookMs = this.around.clock.monotonic() - work.queuedAt;
-    const contentHash = work.kind === "message" && this.durable ? messageHash(work.delivery.message) : "";
-    const written = this.ledger.record(this.#revision, this.conversation, completed, contentHash, tookMs, this.around.clock.now());
-    if (written === null || work.kind !== "message") return written;
-    return written.then(() => this.conversation.settleStored(work.delivery.message.messageId));
+    if (work.kind === "health") return null;
+    return recordStep(this, completed, clock.monotonic() - work.queuedAt, clock.now());
   }
 
-  #settle({ work, answer, effects }: Completed): void {
+  #settle(completed: Completed): void {
+    const { work, answer, effects } = completed;
     const tookMs = this.around.clock.monotonic() - work.queuedAt;
     if (work.kind === "message") {
       this.latency.record(tookMs);
       (answer.refusal === null ? this.#cells.messageOk : this.#cells.messageRefused).observe(tookMs / 1000);
     }
-    release(work, answer, effects, this.around, this.#record);
+    if (effects.size > 0) {
+      if (this.durable) this.#dropTimers(completed);
+      else letGo(effects, this.around, this.#record);
+    }
+    announce(completed, this.around, this.#record);
     answer.settle(tookMs);
+    if (this.ledger.unsaved > 0) this.#saver.soon();
   }
 
-  // --- the instance --------------------------------------------------------------
-
-  async #openNow(): Promise<OpenedLife> {
-    const checkpoint = this.durable ? await this.ledger.recall() : null;
-    if (checkpoint !== null) return await openFrom(this.around, this.#revision, this.#record, checkpoint);
-    const deadline = this.around.clock.monotonic() + this.#revision.limits.stepTimeoutMs;
-    return await openFresh(this.around, this.#revision, this.#record, this.#stepOptions(deadline, "init", NO_SIGNAL));
-  }
-
-  #stepOptions(deadline: number, stepId: string, signal: AbortSignal): StepOptions {
-    return { deadline, stepId, signal, checkpoint: this.durable, traceparent: "", onEmits: () => [] };
+  /** What the step cancelled or set anew no longer fires as it was, though it waits in the mailbox already. */
+  #dropTimers({ effects }: Completed): void {
+    if (this.#inbox.size === 0) return;
+    const changed = new Set(effects.timers(0).map(({ timerId }) => timerId));
+    for (const work of this.#inbox.remove((each) => each.kind === "timer" && changed.has(each.timerId))) if (work.kind === "timer") work.reply.resolve();
   }
 
   // --- failure -------------------------------------------------------------------
 
-  #failed(error: SirsiError): void {
-    this.#slot.drop();
+  /** A4. What level `interval` had not saved goes with the instance. */
+  lost(): void {
+    this.slot.drop();
+    this.ledger.discard();
+  }
+
+  async #stepFailed(work: Work, error: SirsiError): Promise<void> {
+    this.lost();
+    if (error.code === "AGENT_FENCED") {
+      this.fail(work, error);
+      this.fenced(error);
+      return;
+    }
+    const repeat = error.code === "MESSAGE_ID_REUSED" && work.kind === "message" ? await answerLateRepeat(this, work) : null;
+    if (repeat !== null) {
+      if (repeat !== "answered") this.fail(work, repeat);
+      return;
+    }
+    if (error.code === "INTERNAL") this.around.log.error({ agentId: this.id, err: error.details.cause ?? error }, "a step failed for a fault of the host");
     this.ledger.countError(this.around.clock.now());
     this.#publish("ERROR_OCCURRED", { reason: error.code, message: error.message });
-    if (!isGuestFault(error) || this.#phase.kind === "terminated") return;
-    this.around.metrics.counter("sirsi_guest_faults_total", this.#record.module, error.code.toLowerCase()).inc();
-    this.around.log.warn({ agentId: this.id, sessionId: this.sessionId, module: this.#record.module, code: error.code, err: error.message }, "an agent failed and goes back to its last commit");
-    const delayMs = this.#faults.note(error.message, this.around.clock.monotonic(), this.around.random());
+    const verdict = await giveUpOn(this, this.#deaths, work, error);
+    if (this.#current !== work) return;
+    if (verdict.kind === "failed") this.fail(work, verdict.error);
+    else if (work.kind === "timer") work.reply.resolve();
+    if (error.code === "STORE_CORRUPT" && this.slot.damaged) this.#quarantine(error.message);
+    else if (isGuestFault(error)) this.#faulted(error);
+  }
+
+  #faulted(error: SirsiError): void {
+    if (this.#phase.kind === "terminated") return;
+    const { clock, metrics, log, random, supervision } = this.around;
+    metrics.counter("sirsi_guest_faults_total", this.#record.module, error.code.toLowerCase()).inc();
+    log.warn({ agentId: this.id, sessionId: this.sessionId, module: this.#record.module, code: error.code, err: error.message }, "an agent failed and goes back to its last commit");
+    if (endsFor(this.#revision.manifest.restart, error)) {
+      this.#move({ kind: "stopped", reason: error.message });
+      supervision.finished(this, error.message);
+      return;
+    }
+    const delayMs = this.#faults.note(error.message, clock.monotonic(), random());
     if (delayMs === null) {
       this.#quarantine(error.message);
       return;
     }
-    if (delayMs === 0) return; // the end of the step makes it ready, and the next one opens it anew
-    this.#move({ kind: "faulted", reason: error.message, giveUp: false });
-    this.#restartTimer = this.around.clock.after(delayMs, () => {
-      this.#move({ kind: "restarted" });
-      this.#pump();
-    });
+    // Without a delay the end of the step makes it ready, and the next one opens it anew.
+    if (delayMs > 0) {
+      this.#move({ kind: "faulted", reason: error.message, giveUp: false });
+      this.#restartTimer = clock.after(delayMs, () => {
+        this.#move({ kind: "restarted" });
+        this.#pump();
+      });
+    }
+    supervision.restarted(this);
   }
 
   #quarantine(reason: string): void {
     this.#move({ kind: "faulted", reason, giveUp: true });
-    this.#abandon(this.#refusal() ?? new SirsiError("AGENT_QUARANTINED", reason));
+    this.#changes.refuseAll(new SirsiError("AGENT_QUARANTINED", `agent ${this.id} was set aside: ${reason}`));
     this.ledger.note(this.#noted(this.#record));
   }
 
+  /** Lets a quarantined agent work again, and forgets its faults. */
+  async release(): Promise<void> {
+    if (this.#phase.kind !== "quarantined") return;
+    await this.#changes.alone(() => this.around.store.putAgent({ ...this.#record, state: "READY", statusMessage: "", updatedAt: this.around.clock.now() }));
+    this.#faults.forget();
+    this.#move({ kind: "released" });
+    this.#pump();
+  }
+
+  /** Goes back to its last commit at the next quiet moment, as after a fault. One without durability begins afresh. */
+  async restart(reason: string): Promise<void> {
+    if (!this.#works) return;
+    await this.between(async () => {
+      await this.#saver.saveNow();
+      this.slot.drop();
+      this.around.log.info({ agentId: this.id, reason }, "an agent was restarted");
+    });
+  }
+
+  /** D5: another owner has it. */
+  fenced(error: SirsiError): void {
+    if (this.#phase.kind === "left") return;
+    this.#leaveBehind(error);
+    this.around.supervision.fenced(this);
+  }
+
   #move(event: AgentPhaseEvent): void {
-    const before = publicState(this.#phase);
-    const { phase, ignored } = transition(this.#phase, event);
+    const before = this.#phase;
+    const { phase, ignored } = transition(before, event);
     if (ignored) return;
     this.#phase = phase;
-    const after = publicState(phase);
     // READY to BUSY and back is every message's way; the rest is news.
-    if (before !== after && !(ORDINARY.has(before) && ORDINARY.has(after))) this.#publish("STATUS_CHANGED", { from: before, to: after, reason: phaseReason(phase) });
+    if (event === STEP_BEGINS || event === STEP_ENDED || phase.kind === "left") return;
+    const [from, to] = [publicState(before), publicState(phase)];
+    if (from !== to) this.#publish("STATUS_CHANGED", { from, to, reason: phaseReason(phase) });
   }
 
   #publish(type: string, attributes: Readonly<Record<string, string>>): void {
-    const event: HostEvent = { type, sessionId: this.sessionId, sourceAgentId: this.id, targetAgentId: "", payload: null, topic: "", attributes, traceparent: "" };
-    this.around.publish(event);
+    this.around.publish({ type, sessionId: this.sessionId, sourceAgentId: this.id, targetAgentId: "", payload: null, topic: "", attributes, traceparent: "" });
   }
 
-  // --- swap, update, stop ----------------------------------------------------------
+  // --- swap, update ----------------------------------------------------------------
+
+  /** It takes steps now, or will without anybody's doing. */
+  get #works(): boolean {
+    const { kind } = this.#phase;
+    return kind !== "quarantined" && kind !== "terminated" && kind !== "left";
+  }
 
   /** Moves to another revision at the next quiet moment. Resolves with what became of it. */
-  swap(to: Revision): Promise<SwapOutcome> {
-    if (this.#phase.kind === "terminated" || this.#phase.kind === "quarantined") return Promise.resolve({ kind: "kept", reason: `the agent is ${this.#phase.kind}` });
-    const done = new Deferred<SwapOutcome>();
-    this.#swaps.push({ to, done });
-    this.#pump();
-    return done.promise;
+  swap(to: Revision, cause: SwapCause): Promise<SwapOutcome> {
+    if (!this.#works) return Promise.resolve({ kind: "kept", reason: `the agent is ${this.#phase.kind}` });
+    return this.between(() => this.#swap(to, cause)).catch((thrown: unknown) => ({ kind: "kept", reason: SirsiError.from(thrown).message }));
   }
 
-  async #swap({ to, done }: PendingSwap): Promise<void> {
-    if (to.digest === this.#revision.digest) {
-      done.resolve({ kind: "kept", reason: "it is on that revision already" });
-      return;
-    }
+  async #swap(to: Revision, cause: SwapCause): Promise<SwapOutcome> {
+    if (to.digest === this.#revision.digest) return { kind: "kept", reason: "it is on that revision already" };
     try {
-      const from = this.#revision;
+      await this.#saver.saveNow();
       const outcome = await swapLife({
         around: this.around,
         record: this.#noted(this.#record),
-        from,
+        from: this.#revision,
         to,
-        openOld: () => this.#slot.open(),
-        commit: (record, checkpoint) => {
-          this.#requireNotEnded();
-          return this.ledger.commitSwap(record, to, checkpoint);
+        cause,
+        openOld: () => this.slot.open(),
+        commit: (record, base) => {
+          this.requireNotEnded();
+          return this.ledger.commitSwap(record, to, base, cause);
         },
       });
-      if (outcome.kind === "moved") {
-        this.#slot.drop();
-        if (this.#phase.kind === "terminated") outcome.life.handle.close();
-        this.#requireNotEnded();
-        this.#record = outcome.record;
-        this.#revision = to;
-        this.#slot.adopt(outcome.life);
-        this.around.revisions.retain(to.digest);
-        this.around.revisions.release(from.digest);
-        this.#publish("AGENT_SWAPPED", { from: from.digest, to: to.digest, version: to.manifest.version });
-      } else if (outcome.spoiled) {
-        this.#slot.drop();
-      }
-      done.resolve(outcome);
+      if (outcome.kind === "moved") this.#moveTo(to, outcome);
+      else if (outcome.kind === "failed" && outcome.spoiled === true) this.lost();
+      return outcome;
     } catch (thrown) {
-      this.#slot.drop();
-      done.resolve({ kind: "failed", reason: SirsiError.from(thrown).message });
+      this.lost();
+      return { kind: "failed", reason: SirsiError.from(thrown).message };
     }
   }
 
+  #moveTo(to: Revision, { life, record }: Extract<SwapOutcome, { kind: "moved" }>): void {
+    const from = this.#revision;
+    this.slot.drop();
+    if (this.#phase.kind === "terminated") life.handle.close();
+    this.requireNotEnded();
+    this.#record = record;
+    this.#revision = to;
+    this.slot.adopt(life);
+    this.around.revisions.retain(to.digest);
+    this.around.revisions.release(from.digest);
+    this.#publish("AGENT_SWAPPED", { from: from.digest, to: to.digest, version: to.manifest.version });
+  }
+
   update(changes: AgentChanges): Promise<void> {
-    return this.#alone(async () => {
+    return this.#changes.alone(async () => {
       const record = this.#noted({ ...this.#record, ...changes });
       await this.around.store.putAgent(record);
       this.#record = { ...this.#record, ...changes, updatedAt: record.updatedAt };
     });
   }
 
-  /** One change of the record at a time: a swap and an update would undo each other. */
-  #alone<T>(change: () => Promise<T>): Promise<T> {
-    const done = this.#changes.then(change);
-    this.#changes = done.catch(() => undefined);
+  /** Does something between two steps. Rejects when it fails, or when the agent will take no step any more. */
+  between<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#changes.add(act);
+    this.#pump();
     return done;
   }
 
-  /** Resolves when the step in hand has ended and nothing waits, or the agent cannot go on. */
-  quiet(): Promise<void> {
-    if (this.#current === null && this.#mailbox.size === 0) return Promise.resolve();
-    if (this.#phase.kind === "terminated" || this.#phase.kind === "quarantined") return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  // --- leaving, ending --------------------------------------------------------------
+
+  /**
+   * Leaves memory: what is unsaved is committed, the instance goes, and this object is of no
+   * further use; its agent comes back from the store. False when it is not at rest after
+   * all, or could not be saved: nothing has changed then.
+   */
+  async leave(): Promise<boolean> {
+    if (!this.restful) return false;
+    if (this.ledger.unsaved > 0) {
+      await this.#saver.save().catch(() => undefined);
+      if (!this.restful || this.ledger.unsaved > 0) return false;
+    }
+    this.#leaveBehind(new SirsiError("AGENT_FENCED", `agent ${this.id} left memory; send again`, { retryAfterMs: 50 }));
+    return true;
+  }
+
+  #leaveBehind(error: SirsiError): void {
+    this.#move({ kind: "left" });
+    this.#abandon(error);
+    this.slot.drop();
+    this.around.revisions.release(this.#revision.digest);
   }
 
   /** Ends the agent for good. Repeatable: an end that could not be noted in the store is noted by the next try. */
@@ -440,13 +571,12 @@ export class Agent {
   async #end(reason: string): Promise<void> {
     const current = this.#current;
     this.#move({ kind: "stopped", reason });
-    const refusal = this.#refusal() ?? new SirsiError("AGENT_TERMINATED", reason);
-    this.#restartTimer?.cancel();
+    const refusal = this.#inbox.refusal() ?? new SirsiError("AGENT_TERMINATED", reason);
     this.#abandon(refusal);
     const inOrder = current === null || (await this.#grace(current, refusal));
-    const { live } = this.#slot;
+    const { live } = this.slot;
     if (live !== null && inOrder) await tellShutdown(this.around, live, this.#revision, this.#record, reason);
-    this.#slot.drop();
+    this.slot.drop();
     this.around.revisions.release(this.#revision.digest);
   }
 
@@ -454,29 +584,40 @@ export class Agent {
   #grace(current: Work, refusal: SirsiError): Promise<boolean> {
     return settledWithin(this.around.clock, STOP_GRACE_MS, current.reply.promise, () => {
       this.#current = null;
-      this.#fail(current, refusal);
+      this.fail(current, refusal);
     });
   }
 
-  /** Forgets the instance without ending the agent: the host is closing. */
-  close(): void {
-    this.#restartTimer?.cancel();
+  /**
+   * Forgets the instance without ending the agent: the host is closing. A step that waits
+   * goes on when it is back. Resolves when what was unsaved is committed, or cannot be.
+   */
+  async close(): Promise<void> {
     const current = this.#current;
     this.#current = null;
     const refusal = new SirsiError("SHUTTING_DOWN", "the host is shutting down; the message had no effect, send it again when the host is back", { retryAfterMs: 1_000 });
-    if (current !== null) this.#fail(current, refusal);
+    const goesOn = new SirsiError("SHUTTING_DOWN", "the host is shutting down in the middle of the step, which goes on when it is back; send the message again then, under the same id, for its reply", { retryAfterMs: 1_000 });
+    if (current !== null) this.fail(current, this.ledger.inWait ? goesOn : refusal);
     this.#abandon(refusal);
-    this.#slot.drop();
+    if (current === null) await this.#saver.saveNow().catch(() => undefined);
+    this.slot.drop();
   }
 
   /** Refuses all that waits. */
   #abandon(refusal: SirsiError): void {
-    for (const work of this.#mailbox.remove(() => true)) this.#fail(work, refusal);
-    for (const swap of this.#swaps.splice(0)) swap.done.resolve({ kind: "kept", reason: refusal.message });
-    this.#tellQuiet();
+    this.#restartTimer?.cancel();
+    this.#saver.close();
+    this.#inbox.close();
+    for (const work of this.#inbox.remove(() => true)) this.fail(work, refusal);
+    this.#changes.refuseAll(refusal);
   }
 }
 
 const STEP_BEGINS: AgentPhaseEvent = { kind: "step_begins" };
 const STEP_ENDED: AgentPhaseEvent = { kind: "step_ended" };
-const ORDINARY: ReadonlySet<string> = new Set(["READY", "BUSY"]);
+/** Priority.CRITICAL: it was in hand before anything else came. */
+const RESUMED_PRIORITY = 4;
+
+function timerKey(timerId: string, dueAt: number): string {
+  return `${timerId}@${dueAt}`;
+}

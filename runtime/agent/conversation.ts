@@ -49,15 +49,35 @@ type Running = Extract<KnownMessage, { kind: "running" }>;
 
 export class Conversation {
   readonly #running = new Map<string, Running>();
-  readonly #ring: ExchangeRing;
-  /** Whether every id of a kept exchange is known here; false after a restart, until the store has been asked. */
-  complete: boolean;
+  #ring: ExchangeRing;
+  readonly #capacity: number;
+  /** Of its newest exchange. */
   sequence: number;
 
   constructor(capacity: number, sequence: number) {
+    this.#capacity = capacity;
     this.#ring = new ExchangeRing(capacity, KEPT_BYTES_MAX);
     this.sequence = sequence;
-    this.complete = sequence === 0;
+  }
+
+  /**
+   * The ids of all its newest exchanges are known here. Not so after a restart, until as
+   * many have come anew; whoever is unknown meanwhile, the store is asked for. Older ids
+   * than these are found by the commit, which the store refuses (D2).
+   */
+  get complete(): boolean {
+    return this.#ring.size >= Math.min(this.sequence, this.#capacity);
+  }
+
+  /** Every id that it ever had is known here: nothing has to be looked up anywhere. */
+  get whole(): boolean {
+    return this.#ring.size >= this.sequence;
+  }
+
+  /** Goes back to what the store has. */
+  reset(sequence: number): void {
+    this.#ring = new ExchangeRing(this.#capacity, KEPT_BYTES_MAX);
+    this.sequence = sequence;
   }
 
   /** `stored` means that the store may have it. */
@@ -116,9 +136,11 @@ export function exchangeBody(sequence: number, message: Message, end: ExchangeEn
     exchange.response = end.response;
     exchange.suggestions = [...end.suggestions];
   } else {
-    const guestCode = end.error.details.metadata?.["guest_code"];
+    const { guest_code: guestCode, ...details } = end.error.details.metadata ?? {};
     exchange.errorReason = guestCode === undefined ? end.error.code : `${end.error.code}:${guestCode}`;
     exchange.errorMessage = end.error.message;
+    exchange.errorDetails = details;
+    exchange.errorRetryable = end.error.details.retryAfterMs !== undefined;
   }
   return toBinary(ExchangeSchema, exchange);
 }

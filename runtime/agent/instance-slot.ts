@@ -1,16 +1,31 @@
 /** Where an agent's instance is when it has one. Opening is asked for once, however many wait for it. */
+import { SirsiError } from "../core/errors.ts";
 import type { InstanceHandle } from "../sandbox/index.ts";
 import type { OpenedLife } from "./life.ts";
 
+export type FoundWait =
+  | { readonly kind: "open"; readonly life: OpenedLife }
+  /** There is no wait that could be gone on with. */
+  | { readonly kind: "rolled_back"; readonly reason: string };
+
+/** Brings instances up from the last commit. */
+export interface InstanceSource {
+  /** At rest. */
+  atRest(): Promise<OpenedLife>;
+  /** In the step that waits there. */
+  inWait(): Promise<FoundWait>;
+}
+
 export class InstanceSlot {
-  readonly #openNow: () => Promise<OpenedLife>;
+  readonly #source: InstanceSource;
   #handle: InstanceHandle | null = null;
   #opening: Promise<InstanceHandle> | null = null;
   #memoryBytes = 0;
+  /** The state that it was last to be opened from does not prove itself. */
+  damaged = false;
 
-  /** `openNow` brings one up from the last commit. */
-  constructor(openNow: () => Promise<OpenedLife>) {
-    this.#openNow = openNow;
+  constructor(source: InstanceSource) {
+    this.#source = source;
   }
 
   /** The instance, when it is there and its shard lives. */
@@ -37,12 +52,27 @@ export class InstanceSlot {
 
   async #open(): Promise<InstanceHandle> {
     this.drop();
-    const life = await this.#openNow();
-    this.adopt(life);
-    return life.handle;
+    this.damaged = false;
+    try {
+      const life = await this.#source.atRest();
+      this.adopt(life);
+      return life.handle;
+    } catch (thrown) {
+      this.damaged = SirsiError.from(thrown).code === "STORE_CORRUPT";
+      throw thrown;
+    }
   }
 
-  adopt(life: OpenedLife): void {
+  /** In place of the instance that is there, one in the wait that was committed last. */
+  async openWait(): Promise<{ readonly kind: "open"; readonly handle: InstanceHandle } | Extract<FoundWait, { kind: "rolled_back" }>> {
+    this.drop();
+    const found = await this.#source.inWait();
+    if (found.kind === "rolled_back") return found;
+    this.adopt(found.life);
+    return { kind: "open", handle: found.life.handle };
+  }
+
+  adopt(life: Pick<OpenedLife, "handle" | "memoryBytes">): void {
     this.#handle = life.handle;
     this.#memoryBytes = life.memoryBytes;
   }

@@ -7,33 +7,40 @@ import { AgentConfigSchema } from "../contract/gen/sirsi/agent/v1/agent_service_
 import { decodeGuestResult, encodeGuestCall } from "../contract/guest-codec.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { Revision } from "../module/revision.ts";
-import { type InstanceHandle, lostError } from "../sandbox/index.ts";
-import type { AgentRecord, CheckpointRecord } from "../store/store.ts";
+import { type InstanceHandle, lostError, type StepBudget } from "../sandbox/index.ts";
+import type { AgentRecord } from "../store/store.ts";
+import { isDurable } from "./durability.ts";
+import { StepEffects } from "./effects.ts";
 import { fromGuestError } from "./guest-error.ts";
 import { driveStep, type StepEnd } from "./step.ts";
 import type { Surroundings } from "./surroundings.ts";
 
+/** What a call takes that is no work of a mailbox. None of its waits is committed. */
 export interface StepOptions {
   readonly deadline: number;
   readonly signal: AbortSignal;
-  readonly checkpoint: boolean;
-  /** Names the step for good: the message's id, or what stands for it. */
+  /** Of the state to take when the step ends. */
+  readonly state: StepBudget["state"];
+  /** Names the step for good. */
   readonly stepId: string;
   readonly traceparent: string;
+  /** All that the guest emits. The bytes are the callee's to copy; what it throws fails the step. */
   readonly onEmits: (emits: readonly Uint8Array[]) => void;
 }
 
 export interface OpenedLife {
   readonly handle: InstanceHandle;
-  /** Of the state after init; null when the instance was restored or is not durable. */
-  readonly checkpoint: Uint8Array | null;
+  /** A base of the state after init; null when none was asked for, or the instance was restored. */
+  readonly state: Uint8Array | null;
   readonly memoryBytes: number;
+  /** What init emitted; nothing when the instance was restored. */
+  readonly effects: StepEffects;
 }
 
 export const NO_SIGNAL: AbortSignal = new AbortController().signal;
 
 /** A new instance of `revision`, initialised for the agent. Throws what went wrong; the instance is gone then. */
-export async function openFresh(around: Surroundings, revision: Revision, record: AgentRecord, options: StepOptions): Promise<OpenedLife> {
+export async function openFresh(around: Surroundings, revision: Revision, record: AgentRecord, options: Omit<StepOptions, "onEmits">): Promise<OpenedLife> {
   const { handle, opened } = around.pool.open(revision, null, record.agentId);
   try {
     const call = encodeGuestCall({
@@ -47,7 +54,11 @@ export async function openFresh(around: Surroundings, revision: Revision, record
         context: { ...record.context },
       },
     });
-    const step = stepOn(around, handle, revision, record, call, options);
+    const effects = new StepEffects();
+    const policy = { grants: revision.grants, durable: isDurable(revision) };
+    const step = stepOn(around, handle, revision, record, call, { ...options, onEmits: (emits) => effects.add(emits, policy, null) });
+    // When the opening fails, so does the step; only one of the two is waited for then.
+    step.catch(() => undefined);
     const openedOutcome = await opened;
     if (openedOutcome.kind === "failed") throw SirsiError.revive(openedOutcome.error);
     if (openedOutcome.kind === "lost") throw lostError(openedOutcome);
@@ -56,34 +67,41 @@ export async function openFresh(around: Surroundings, revision: Revision, record
     const result = decodeGuestResult(end.result);
     if (result.case === "error") throw fromGuestError(result.value);
     if (result.case !== "done") throw new SirsiError("GUEST_PROTOCOL", `the guest answered init with ${result.case}; build it with the SDK of this host's ABI`);
-    return { handle, checkpoint: end.checkpoint, memoryBytes: end.memoryBytes };
+    return { handle, state: end.state?.image ?? null, memoryBytes: end.memoryBytes, effects };
   } catch (thrown) {
     handle.close();
     throw thrown;
   }
 }
 
-/** An instance in the state of a checkpoint. Throws STORE_CORRUPT when the two do not fit. */
-export async function openFrom(around: Surroundings, revision: Revision, record: AgentRecord, checkpoint: CheckpointRecord): Promise<OpenedLife> {
-  if (checkpoint.digest !== revision.digest || checkpoint.preparation !== revision.preparation) {
-    throw new SirsiError("STORE_CORRUPT", `agent ${record.agentId} was checkpointed on revision ${checkpoint.digest.slice(0, 12)} as prepared by ${checkpoint.preparation}, and this host has ${revision.digest.slice(0, 12)} by ${revision.preparation}; run the host version that wrote it, or delete the agent`);
-  }
-  const { handle, opened } = around.pool.open(revision, checkpoint.image, record.agentId);
+export interface RestoredLife extends OpenedLife {
+  /** It is in the middle of a step that waits. */
+  readonly suspended: boolean;
+}
+
+/**
+ * An instance in a stored state: `images` are a base, its differences, oldest first, and
+ * last the wait, when it is to be in one. Throws STORE_CORRUPT when they do not fit.
+ */
+export async function openFrom(around: Surroundings, revision: Revision, record: AgentRecord, images: readonly Uint8Array[]): Promise<RestoredLife> {
+  const { handle, opened } = around.pool.open(revision, images, record.agentId);
   const outcome = await opened;
-  if (outcome.kind === "opened") return { handle, checkpoint: null, memoryBytes: outcome.memoryBytes };
+  if (outcome.kind === "opened") return { handle, state: null, memoryBytes: outcome.memoryBytes, effects: StepEffects.none, suspended: outcome.suspended };
   handle.close();
   throw outcome.kind === "failed" ? SirsiError.revive(outcome.error) : lostError(outcome);
 }
 
-export function stepOn(around: Surroundings, handle: InstanceHandle, revision: Revision, record: AgentRecord, call: Uint8Array, options: StepOptions): Promise<StepEnd> {
-  return driveStep({
+export async function stepOn(around: Surroundings, handle: InstanceHandle, revision: Revision, record: AgentRecord, call: Uint8Array, options: StepOptions): Promise<StepEnd> {
+  const end = await driveStep({
     clock: around.clock,
     handle,
     call,
     fuel: revision.limits.fuelPerStep,
-    checkpoint: options.checkpoint,
+    state: options.state,
+    keeper: null,
     capabilities: around.capabilities,
     onEmits: options.onEmits,
+    writes: () => null,
     asker: {
       agentId: record.agentId,
       sessionId: record.sessionId,
@@ -94,6 +112,15 @@ export function stepOn(around: Surroundings, handle: InstanceHandle, revision: R
       traceparent: options.traceparent,
     },
   });
+  if (end.kind === "done" && end.emits.length > 0) options.onEmits(end.emits);
+  return end;
+}
+
+/** For calls whose emits have no place in a commit: they are dropped, and the log says so. */
+export function droppedEmits(around: Surroundings, record: AgentRecord, what: string): StepOptions["onEmits"] {
+  return (emits) => {
+    if (emits.length > 0) around.log.warn({ agentId: record.agentId, module: record.module, emits: emits.length }, `what the agent emitted in ${what} was dropped: only messages, events, timers and its init have effects`);
+  };
 }
 
 /** How long a guest may take to put its affairs in order. */
@@ -103,7 +130,7 @@ const SHUTDOWN_MS = 500;
 export async function tellShutdown(around: Surroundings, handle: InstanceHandle, revision: Revision, record: AgentRecord, reason: string): Promise<void> {
   const call = encodeGuestCall({ case: "shutdown", value: { $typeName: "sirsi.agent.v1.ShutdownCall", reason } });
   const deadline = around.clock.monotonic() + SHUTDOWN_MS;
-  const told = stepOn(around, handle, revision, record, call, { deadline, stepId: "shutdown", signal: NO_SIGNAL, checkpoint: false, traceparent: "", onEmits: () => undefined });
+  const told = stepOn(around, handle, revision, record, call, { deadline, stepId: "shutdown", signal: NO_SIGNAL, state: "none", traceparent: "", onEmits: () => undefined });
   await new Promise<void>((resolve) => {
     const timer = around.clock.after(SHUTDOWN_MS, resolve);
     void told.finally(() => {

@@ -65,6 +65,11 @@ export class Mailbox<Item> {
     return item;
   }
 
+  /** All that waits, in no particular order. */
+  *[Symbol.iterator](): Iterator<Item> {
+    for (const { items, head } of this.#lanes) for (let at = head; at < items.length; at++) yield items[at] as Item;
+  }
+
   /** Takes out the items that match, wherever they are. */
   remove(matches: (item: Item) => boolean): Item[] {
     const removed: Item[] = [];

@@ -25,7 +25,7 @@ export function readExchangeEnd(body: Uint8Array): ExchangeEnd {
   const exchange = fromBinary(ExchangeSchema, body);
   if (exchange.response !== undefined) return { kind: "reply", response: exchange.response, suggestions: exchange.suggestions };
   const [code = "", guestCode] = exchange.errorReason.split(":");
-  if (guestCode !== undefined) return { kind: "refusal", error: guestError(guestCode, exchange.errorMessage, {}, false) };
+  if (guestCode !== undefined) return { kind: "refusal", error: guestError(guestCode, exchange.errorMessage, exchange.errorDetails, exchange.errorRetryable) };
   const known: ErrorCode = Object.hasOwn(ERROR_TABLE, code) ? (code as ErrorCode) : "INTERNAL";
   return { kind: "refusal", error: new SirsiError(known, exchange.errorMessage) };
 }

@@ -1,5 +1,7 @@
 /** When an agent that failed is started again, and when it is set aside. Pure. */
 import { type BackoffConfig, backoffMs } from "../core/backoff.ts";
+import type { SirsiError } from "../core/errors.ts";
+import type { RestartMode } from "../module/revision.ts";
 
 export interface RestartConfig {
   /** Faults within the window that are still answered by a restart. */
@@ -24,6 +26,18 @@ export function decideRestart(config: RestartConfig, faults: readonly number[], 
   return { kind: "restart", delayMs, faults: recent };
 }
 
+/** Whether the module's mode ends an agent for a fault like this, instead of starting it again. */
+export function endsFor(mode: RestartMode, fault: SirsiError): boolean {
+  switch (mode) {
+    case "permanent":
+      return false;
+    case "transient":
+      return fault.details.metadata?.["trap"] === "abort";
+    case "temporary":
+      return true;
+  }
+}
+
 /** An agent's faults so far, and what each of them calls for. */
 export class FaultHistory {
   readonly #config: RestartConfig;
@@ -43,6 +57,12 @@ export class FaultHistory {
     if (decision.kind === "quarantine") return null;
     this.restarts++;
     return decision.delayMs;
+  }
+
+  /** Somebody has looked at it: what was is counted no longer. */
+  forget(): void {
+    this.#faults = [];
+    this.#last = "";
   }
 
   /** Why it last failed; empty when that is longer ago than the policy's window. */

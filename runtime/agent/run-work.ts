@@ -6,13 +6,13 @@ import { decodeGuestResult, encodeGuestCall, encodeMessageCall } from "../contra
 import { type SirsiError, unreachable } from "../core/errors.ts";
 import type { AgentRecord } from "../store/store.ts";
 import type { ExchangeEnd } from "./message-end.ts";
-import { type Effect, readEmit } from "./effects.ts";
+import type { StepEffects } from "./effects.ts";
 import { fromGuestError } from "./guest-error.ts";
 import { NO_SIGNAL } from "./life.ts";
 import { completeResponse, expectResult } from "./message-end.ts";
 import type { DoneStep } from "./step.ts";
 import type { Surroundings } from "./surroundings.ts";
-import type { MessageWork, Work } from "./work.ts";
+import { type MessageWork, stepIdOf, type Work } from "./work.ts";
 
 export interface Answer {
   /** What the conversation keeps; null for work that is not a message. */
@@ -25,6 +25,16 @@ export interface Answer {
   readonly settle: (tookMs: number) => void;
 }
 
+/** A step that ended well and was understood: what is to be committed. */
+export interface Completed {
+  readonly work: Work;
+  readonly call: Uint8Array;
+  readonly result: Uint8Array;
+  readonly answer: Answer;
+  readonly effects: StepEffects;
+  readonly end: DoneStep;
+}
+
 export function callOf(work: Work): Uint8Array {
   switch (work.kind) {
     case "message":
@@ -33,38 +43,19 @@ export function callOf(work: Work): Uint8Array {
       return encodeGuestCall({ case: "suggest", value: { $typeName: "sirsi.agent.v1.SuggestCall", context: work.context, maxSuggestions: work.max } });
     case "event":
       return encodeGuestCall({ case: "event", value: { $typeName: "sirsi.agent.v1.EventCall", event: work.event } });
+    case "timer":
+      return encodeGuestCall({ case: "timer", value: { $typeName: "sirsi.agent.v1.TimerCall", timerId: work.timerId, payload: work.payload } });
+    case "health":
+      return encodeGuestCall({ case: "health", value: { $typeName: "sirsi.agent.v1.HealthCall" } });
     default:
       return unreachable(work);
   }
 }
 
-/** Names the work for good: a step that is run again makes the same requests under the same keys. */
-function stepIdOf(work: Work): string {
-  switch (work.kind) {
-    case "message":
-      return work.delivery.message.messageId;
-    case "suggest":
-      return `suggest-${work.queuedAt}`;
-    case "event":
-      return work.event.eventId;
-    default:
-      return unreachable(work);
-  }
-}
-
-export function askerOf(work: Work, record: AgentRecord, grants: Asker["grants"]): Asker {
+export function askerOf(work: Work, record: AgentRecord, grants: Asker["grants"]): Omit<Asker, "waitedMs" | "writes"> {
   const { agentId, sessionId } = record;
   const traceparent = work.kind === "message" ? work.delivery.traceparent : "";
   return { agentId, sessionId, grants, deadline: work.deadline, signal: work.signal ?? NO_SIGNAL, idempotencyKey: stepIdOf(work), traceparent };
-}
-
-/** Reads emits into effects; previews go out at once. Throws GUEST_PROTOCOL. */
-export function collectEffects(work: Work, emits: readonly Uint8Array[], effects: Effect[]): void {
-  const onPartial = work.kind === "message" ? work.delivery.onPartial : null;
-  for (const emit of emits) {
-    const effect = readEmit(emit.slice(), onPartial);
-    if (effect !== null) effects.push(effect);
-  }
 }
 
 /** Throws GUEST_PROTOCOL when the guest's answer is malformed. `result` is this step's own copy. */
@@ -82,8 +73,14 @@ export function answerOf(work: Work, result: Uint8Array, now: number): Answer {
       return { exchange: null, refusal: null, suggestions: suggestions.length, settle: () => void work.reply.resolve(suggestions) };
     }
     case "event":
-      expectResult(decoded, "done", "an event");
+    case "timer":
+      expectResult(decoded, "done", work.kind === "event" ? "an event" : "a timer");
       return { exchange: null, refusal: null, suggestions: 0, settle: () => void work.reply.resolve() };
+    case "health": {
+      // A guest need not know the question.
+      const health = decoded.case === "health" ? decoded.value : null;
+      return { exchange: null, refusal: null, suggestions: 0, settle: () => void work.reply.resolve(health) };
+    }
     default:
       return unreachable(work);
   }
@@ -106,12 +103,18 @@ function messageAnswer(work: MessageWork, result: GuestResult["result"], now: nu
   };
 }
 
-/** Lets a committed step's effects go (D1). */
-export function release(work: Work, answer: Answer, effects: readonly Effect[], around: Surroundings, record: AgentRecord): void {
-  const { agentId, sessionId } = record;
+/** Tells of a step, after its commit. */
+export function announce({ work, answer }: Completed, around: Surroundings, { agentId, sessionId }: AgentRecord): void {
   const tell = (type: string, attributes: Readonly<Record<string, string>>) =>
     around.publish({ type, sessionId, sourceAgentId: agentId, targetAgentId: "", payload: null, topic: "", attributes, traceparent: "" });
-  for (const effect of effects) {
+  if (work.kind === "message" && answer.refusal === null) tell("MESSAGE_SENT", { message_id: work.delivery.message.messageId });
+  if (answer.suggestions > 0) tell("SUGGESTION_GENERATED", { count: String(answer.suggestions) });
+}
+
+/** Lets the effects of an agent go that commits none: nothing keeps them until they arrive. */
+export function letGo(effects: StepEffects, around: Surroundings, record: AgentRecord): void {
+  const { agentId, sessionId } = record;
+  for (const effect of effects.outgoing()) {
     if (effect.kind === "message") {
       around.deliver(effect, record);
       continue;
@@ -119,16 +122,4 @@ export function release(work: Work, answer: Answer, effects: readonly Effect[], 
     const payload = effect.payload.length === 0 ? null : { typeUrl: "type.googleapis.com/google.protobuf.BytesValue", value: effect.payload };
     around.publish({ type: effect.eventType, sessionId, sourceAgentId: agentId, targetAgentId: "", payload, topic: effect.topic, attributes: effect.attributes, traceparent: "" });
   }
-  if (work.kind === "message" && answer.refusal === null) tell("MESSAGE_SENT", { message_id: work.delivery.message.messageId });
-  if (answer.suggestions > 0) tell("SUGGESTION_GENERATED", { count: String(answer.suggestions) });
-}
-
-/** A step that ended well and was understood: what is to be committed. */
-export interface Completed {
-  readonly work: Work;
-  readonly call: Uint8Array;
-  readonly result: Uint8Array;
-  readonly answer: Answer;
-  readonly effects: readonly Effect[];
-  readonly end: DoneStep;
 }

@@ -1,6 +1,8 @@
 /** What waits in a mailbox. */
 import type { SuggestionContext, Suggestion } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { AgentEvent } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
+import type { HealthResult } from "../contract/gen/sirsi/agent/v1/guest_pb.ts";
+import type { Wait } from "../contract/gen/sirsi/store/v1/wait_pb.ts";
 import type { Deferred } from "../core/deferred.ts";
 import type { Delivery, Reply } from "./agents.ts";
 import type { Rank } from "./mailbox.ts";
@@ -13,10 +15,29 @@ interface Queued {
   readonly signal: AbortSignal | null;
 }
 
-export interface MessageWork extends Queued {
+/** Work that goes on after a crash where it waited; `wait` is null unless it does so now. */
+interface Resumable extends Queued {
+  readonly wait: Wait | null;
+}
+
+export interface MessageWork extends Resumable {
   readonly kind: "message";
   readonly delivery: Delivery;
   readonly reply: Deferred<Reply>;
+}
+
+export interface EventWork extends Resumable {
+  readonly kind: "event";
+  readonly event: AgentEvent;
+  readonly reply: Deferred<void>;
+}
+
+export interface TimerWork extends Resumable {
+  readonly kind: "timer";
+  readonly timerId: string;
+  readonly dueAt: number;
+  readonly payload: Uint8Array;
+  readonly reply: Deferred<void>;
 }
 
 export interface SuggestWork extends Queued {
@@ -26,13 +47,51 @@ export interface SuggestWork extends Queued {
   readonly reply: Deferred<readonly Suggestion[]>;
 }
 
-export interface EventWork extends Queued {
-  readonly kind: "event";
-  readonly event: AgentEvent;
-  readonly reply: Deferred<void>;
+export interface HealthWork extends Queued {
+  readonly kind: "health";
+  /** Null when the guest says nothing about it. */
+  readonly reply: Deferred<HealthResult | null>;
 }
 
-export type Work = MessageWork | SuggestWork | EventWork;
+export type ResumableWork = MessageWork | EventWork | TimerWork;
+export type Work = ResumableWork | SuggestWork | HealthWork;
+
+export function isResumable(work: Work): work is ResumableWork {
+  return work.kind === "message" || work.kind === "event" || work.kind === "timer";
+}
+
+/** What stands behind a commit: the message, event or timer; empty for the rest. */
+export function causeIdOf(work: Work): string {
+  switch (work.kind) {
+    case "message":
+      return work.delivery.message.messageId;
+    case "event":
+      return work.event.eventId;
+    case "timer":
+      return work.timerId;
+    case "suggest":
+    case "health":
+      return "";
+  }
+}
+
+/**
+ * Names the work for good: a step that is run again, in this process or in another, makes
+ * the same requests under the same keys. A suggestion or a look at its health is never run again.
+ */
+export function stepIdOf(work: Work): string {
+  switch (work.kind) {
+    case "message":
+      return work.delivery.message.messageId;
+    case "event":
+      return `event-${work.event.eventId}`;
+    case "timer":
+      return `timer-${work.timerId}@${work.dueAt}`;
+    case "suggest":
+    case "health":
+      return `${work.kind}-${work.queuedAt}`;
+  }
+}
 
 /** UNSPECIFIED and NORMAL alike are normal. */
 const RANK_OF_PRIORITY: readonly Rank[] = [1, 0, 1, 2, 3];
