@@ -82,7 +82,7 @@ export class Readiness {
   async #stepGuest(): Promise<void> {
     const { handle, opened } = this.#config.pool.open(this.#revision, null, "probe");
     try {
-      const step = handle.step(this.#call, { timeoutMs: LOOK_TIMEOUT_MS, fuel: this.#revision.limits.fuelPerStep, checkpoint: false });
+      const step = handle.step(this.#call, { timeoutMs: LOOK_TIMEOUT_MS, fuel: this.#revision.limits.fuelPerStep, state: "none", stateAtWait: false });
       const open = await opened;
       if (open.kind === "failed") throw SirsiError.revive(open.error);
       const outcome = await step;

@@ -25,7 +25,7 @@ async function openAndInit(house: TestHouse, revision: Revision, call: Uint8Arra
     async () => {
       const { handle, opened } = house.pool.open(revision, null, "bench");
       handles.push(handle);
-      const step = handle.step(call, { timeoutMs: 10_000, fuel: revision.limits.fuelPerStep, checkpoint: false });
+      const step = handle.step(call, { timeoutMs: 10_000, fuel: revision.limits.fuelPerStep, state: "none", stateAtWait: false });
       const [outcome, end] = [await opened, await step];
       requireRight(outcome.kind === "opened" && end.kind === "done", () => `an instance opened with ${outcome.kind} and began with ${end.kind}`);
     },

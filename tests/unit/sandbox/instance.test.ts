@@ -283,6 +283,67 @@ describe("an instance that waits", () => {
   });
 });
 
+describe("D4 the state at a wait", () => {
+  const AT_WAIT: StepBudget = { ...BUDGET, state: "difference", stateAtWait: true };
+  const answered = Uint8Array.of(1);
+
+  test("is there when it is asked for and there is a state at rest that it can follow", () => {
+    const instance = played(ASKING).open();
+    expect(expectOutcome(instance.step(NO_BYTES, AT_WAIT), "waiting").state).toBeNull();
+    for (let i = 0; i < 2; i++) instance.resume(answered, AT_WAIT);
+    expectOutcome(instance.resume(answered, AT_WAIT), "done");
+    expect(expectOutcome(instance.step(NO_BYTES, BUDGET), "waiting").state).toBeNull();
+    expect(expectOutcome(instance.resume(answered, AT_WAIT), "waiting").state).not.toBeNull();
+  });
+
+  test("brings the step back with its limits: what was used before counts", () => {
+    const { open } = played(ASKING, { hostCallsPerStep: 2 });
+    const first = open();
+    const base = first.base();
+    const waiting = expectOutcome(first.step(NO_BYTES, AT_WAIT), "waiting");
+    expect(waiting.fuelLeft).toBe(BUDGET.fuel - waiting.fuelUsed);
+    const second = open();
+    second.restore(base, waiting.state!);
+    const again = expectOutcome(second.resume(answered, { ...AT_WAIT, fuel: waiting.fuelLeft }), "waiting");
+    expect(again.fuelUsed).toBeGreaterThanOrEqual(waiting.fuelUsed);
+    const third = open();
+    third.restore(base, again.state!);
+    expect(expectOutcome(third.resume(answered, AT_WAIT), "failed").error.message).toContain("host_calls_per_step");
+  });
+
+  test("brings it back with what it has emitted counted, too", () => {
+    const module = guestModule({}, { imports: `${REQUEST_IMPORT} ${EMIT_IMPORT}`, call: `(call $emit (i32.const 16) (i32.const 2)) (drop (call $request (i32.const 16) (i32.const 2))) (call $emit (i32.const 16) (i32.const 2)) ${DONE}` });
+    for (const [limits, words] of [[{ outboxCount: 1 }, "outbox_count"], [{ outboxBytes: 3 }, "outbox_bytes"]] as const) {
+      const { open } = played(module, limits);
+      const first = open();
+      const base = first.base();
+      const second = open();
+      second.restore(base, expectOutcome(first.step(NO_BYTES, AT_WAIT), "waiting").state!);
+      expect(expectOutcome(second.resume(answered, AT_WAIT), "failed").error.message).toContain(words);
+    }
+  });
+
+  test("leaves nothing to the step after it: the difference at its end is to the state before it", () => {
+    const { open } = played(ASKING);
+    const first = open();
+    const base = first.base();
+    let outcome = first.step(NO_BYTES, AT_WAIT);
+    while (outcome.kind === "waiting") outcome = first.resume(answered, AT_WAIT);
+    const second = open();
+    second.restore(base, expectOutcome(outcome, "done").state!.image);
+    expect(second.state).toBe("idle");
+    expect(second.base()).toEqual(first.base());
+  });
+
+  test("is no state at rest: none is given, and it waits on", () => {
+    const instance = played(ASKING).open();
+    instance.step(NO_BYTES, AT_WAIT);
+    expect(() => instance.base()).toThrow(/an instance that is suspended was asked to run/);
+    expect(instance.describe().suspended).toBe(true);
+    expect(instance.state).toBe("suspended");
+  });
+});
+
 describe("I1 guest code", () => {
   test("stops when its fuel is used up, wherever it loops", () => {
     const instance = played(HOSTILE_MODULES["infiniteLoop"]!()).open();
