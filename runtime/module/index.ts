@@ -3,6 +3,7 @@ export { openAdmission, type Admission, type AdmissionConfig } from "./admission
 export type { AdmissionOutcome, AdmitOptions } from "./admission-pipeline.ts";
 export type { AdmissionPolicy } from "./admit.ts";
 export type { LedgerModule, LedgerRevision, ModuleLedger } from "./module-ledger.ts";
+export type { Successor } from "./module-catalog.ts";
 export { ModuleRegistry } from "./module-registry.ts";
 export { PREPARATION } from "./prepared.ts";
 export { DEFAULT_CACHE_MAX_BYTES, DEFAULT_KEEP_SUPERSEDED } from "./registry-types.ts";

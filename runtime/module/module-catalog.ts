@@ -8,6 +8,13 @@ import type { Revision } from "./revision.ts";
 
 const DIGEST = /^[0-9a-f]{64}$/;
 
+/** Where an agent belongs by now. */
+export interface Successor {
+  readonly revision: Revision;
+  /** The revision it is on was not kept. */
+  readonly refused: boolean;
+}
+
 export class ModuleCatalog {
   readonly entries = new Map<string, ModuleEntry>();
   readonly #loaded: (digest: string) => Revision | null;
@@ -42,6 +49,19 @@ export class ModuleCatalog {
     if (waiting !== undefined) throw new SirsiError("MODULE_PENDING_APPROVAL", waiting.reason, { metadata: { module: entry.name } });
     const versions = [...new Set(served.map((record) => record.version))].join(", ");
     throw new SirsiError("AGENT_TYPE_NOT_FOUND", `module ${entry.name} has no such revision (${asked.slice(0, 160)}); it has ${versions === "" ? "none" : versions}`, { metadata: { module: entry.name } });
+  }
+
+  /**
+   * For an agent of `name` that was made at `createdAt` and is on `digest`; null where it is.
+   * One made on an older revision while another was active was asked for by its version, and stays.
+   */
+  successorOf(name: string, digest: string, createdAt: number): Successor | null {
+    const entry = this.entries.get(name);
+    const active = entry?.active ?? null;
+    if (entry === undefined || active === null || active.digest === digest || active.manifest.onSwap === "keep") return null;
+    if (!entry.hasServed(digest)) return { revision: active, refused: true };
+    const activeSince = entry.records.find((record) => record.digest === active.digest)?.installedAt ?? 0;
+    return createdAt < activeSince ? { revision: active, refused: false } : null;
   }
 
   list(): ModuleView[] {

@@ -21,7 +21,7 @@ import type { AdmissionOutcome } from "./admission-pipeline.ts";
 import type { AdmissionPolicy } from "./admit.ts";
 import { digestOf } from "./inspect.ts";
 import { MODULE_NAME } from "./manifest-schema.ts";
-import { ModuleCatalog } from "./module-catalog.ts";
+import { ModuleCatalog, type Successor } from "./module-catalog.ts";
 import { ModuleDirectory, MODULE_EXTENSION, type ModuleFile } from "./module-directory.ts";
 import { ModuleEntry } from "./module-entry.ts";
 import type { LedgerRevision, ModuleLedger } from "./module-ledger.ts";
@@ -164,6 +164,11 @@ export class ModuleRegistry {
   /** The same in the code of an earlier preparer, for an agent that is suspended in it; null when that is no longer kept. */
   revisionPreparedBy(digest: string, preparation: string): Promise<Revision | null> {
     return this.#shelf.preparedBy(digest, preparation);
+  }
+
+  /** Where an agent that comes to memory belongs by now; null where it is. */
+  successorOf(name: string, digest: string, createdAt: number): Successor | null {
+    return this.#catalog.successorOf(name, digest, createdAt);
   }
 
   list(): ModuleView[] {

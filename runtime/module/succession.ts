@@ -167,6 +167,7 @@ export class Succession {
   }
 
   #turnDown(entry: ModuleEntry, { digest, manifest }: Revision, reason: string): void {
+    if (entry.candidate?.to.digest === digest) entry.candidate = null;
     if (entry.candidate !== null) return; // the file holds another by now
     entry.turnedDown = digest;
     entry.lastError = new SirsiError("MODULE_REJECTED", `revision ${digest.slice(0, 12)} (${manifest.version}) was not kept: ${reason}`, { metadata: { module: entry.name, digest } }).toPlain();
