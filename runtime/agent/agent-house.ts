@@ -52,6 +52,7 @@ const DEFAULT_SPAWN_MS = 30_000;
 /** Events that wait for their sleeping hearers; later ones are dropped, as a full mailbox drops them. */
 const HEARD_MAX = 10_000;
 const CLOSING_AT_ONCE = 64;
+const FINISH_AGAIN_MS = 1_000;
 const BYTES_VALUE = "type.googleapis.com/google.protobuf.BytesValue";
 const NOBODY: AgentQuery = { sessionId: null, module: null, digest: null, parentAgentId: null };
 
@@ -288,8 +289,15 @@ export class AgentHouse implements Agents {
     this.#around.publish(eventOf("AGENT_STOPPED", { id: agentId, sessionId: record.sessionId }, { reason, module: record.module }));
   }
 
+  /** It is not to be started again, also not when the host is. */
   #finish(agentId: string, reason: string): void {
-    this.stop(agentId, reason).catch((thrown: unknown) => this.#ground.log.error({ agentId, err: SirsiError.from(thrown).message }, "an agent that is not to be started again could not be ended; the next message to it tries again"));
+    this.stop(agentId, reason).catch((thrown: unknown) => {
+      const { clock, log } = this.#ground;
+      log.warn({ agentId, err: SirsiError.from(thrown).message }, "the end of an agent that is not to be started again could not be noted; tried again in a second");
+      clock.after(FINISH_AGAIN_MS, () => {
+        if (this.#closed === null) this.#finish(agentId, reason);
+      });
+    });
   }
 
   // --- looking -------------------------------------------------------------------
@@ -438,7 +446,15 @@ export class AgentHouse implements Agents {
   /** Takes no new work, and resolves when what was in hand has ended or `graceMs` is over. */
   async drain(graceMs: number): Promise<void> {
     this.#closing = true;
-    await windDown(this.#around.clock, () => this.#residency.agents(), graceMs);
+    await windDown(this.#around.clock, () => this.#working(), graceMs);
+  }
+
+  /** What waits for an agent that was set aside may wait for ever. */
+  *#working(): Iterable<Agent> {
+    for (const agent of this.#residency.agents()) {
+      const { kind } = agent.phase;
+      if (kind !== "quarantined" && kind !== "terminated" && kind !== "left") yield agent;
+    }
   }
 
   /** Lets go of everything; agents stay in the store as they last committed. Repeatable. */

@@ -17,7 +17,7 @@ export interface SupervisionTreeConfig {
   /** What an agent's manifest says of its children; null when there is no such agent. */
   readonly strategyOf: (agentId: string) => Promise<SupervisionStrategy | null>;
   /** The agent when it is in memory. */
-  readonly resident: (agentId: string) => { restart(reason: string): void } | null;
+  readonly resident: (agentId: string) => { restart(reason: string): Promise<void> } | null;
   readonly log: Logger;
 }
 
@@ -49,10 +49,18 @@ export class SupervisionTree {
   async #restartAfter(parentAgentId: string, failed: string): Promise<void> {
     for (let after = failed; ; ) {
       const page = await this.#config.store.listLiveAgents({ sessionId: null, module: null, digest: null, parentAgentId }, after, PAGE);
-      for (const { record } of page) this.#config.resident(record.agentId)?.restart(`agent ${failed}, which was spawned before it by the same parent, failed (supervision: rest_for_one)`);
+      for (const { record } of page) this.#restart(record.agentId, failed);
       const last = page.at(-1);
       if (last === undefined || page.length < PAGE) return;
       after = last.record.agentId;
     }
+  }
+
+  /** At a quiet moment of its own, which nobody waits for. */
+  #restart(agentId: string, failed: string): void {
+    const { log, resident } = this.#config;
+    resident(agentId)
+      ?.restart(`agent ${failed}, which was spawned before it by the same parent, failed (supervision: rest_for_one)`)
+      .catch((thrown: unknown) => log.warn({ agentId, failed, err: SirsiError.from(thrown).message }, "an agent that shares the fate of another could not be restarted, and goes on as it is"));
   }
 }

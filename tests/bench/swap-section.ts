@@ -76,7 +76,7 @@ async function measure(plan: Plan): Promise<Figure[]> {
   revisions.activate(second);
   traffic.phase = "during";
   const started = systemClock.monotonic();
-  const report = await house.house.swap("counter", second);
+  const report = await house.swap("counter", second);
   const swappedMs = systemClock.monotonic() - started;
   // Each agent is heard once more, on its new revision.
   await pause(THINK_MS);

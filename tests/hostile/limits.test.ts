@@ -83,7 +83,7 @@ const OVER: Readonly<Record<GuestLimitName, () => Promise<string>>> = {
   stateMaxBytes: async () => {
     const bytes = answeringModule({ save: result({ result: { case: "save", value: { schema: 1, state: new Uint8Array(1_001) } } }) }, { name: "keeper", onSwap: "migrate" });
     await spawned(bytes, { stateMaxBytes: 1_000 });
-    const report = await house.house.swap("keeper", revisionOf(revised(bytes, { version: "2.0.0" })));
+    const report = await house.swap("keeper", revisionOf(revised(bytes, { version: "2.0.0" })));
     expect(report).toMatchObject({ failed: 1, failureReason: expect.stringContaining("more than the 1000 it may have (state_max_bytes)") as string });
     return "GUEST_LIMIT";
   },

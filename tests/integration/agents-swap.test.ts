@@ -4,7 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import { AgentEventSchema } from "../../runtime/contract/gen/sirsi/agent/v1/events_pb.ts";
 import { SirsiError } from "../../runtime/core/errors.ts";
 import type { Revision } from "../../runtime/module/revision.ts";
-import type { Store } from "../../runtime/store/index.ts";
+import type { AgentRecord, Store } from "../../runtime/store/index.ts";
 import { TestHouse } from "../support/house.ts";
 import { rejection } from "../support/instances.ts";
 import { FixedRevisions, fixtureRevision } from "../support/revisions.ts";
@@ -45,7 +45,8 @@ afterEach(() => house.shut());
 afterAll(() => expect([...revisions.uses.values()].every((count) => count >= 0)).toBe(true));
 
 const on = (todo: Record<string, string>) => ({ config: { ...house.spec("").config, parameters: todo } });
-const digestOf = (agent: string) => house.house.find(agent)?.record.digest;
+/** Of an agent in memory. */
+const digestOf = (agent: string) => (house.house.recordOf(agent) as AgentRecord).digest;
 
 describe("a swap by migrate", () => {
   test("S2 moves an agent with its state, in the store too, and releases the old revision", async () => {
@@ -53,7 +54,7 @@ describe("a swap by migrate", () => {
     const agent = await house.spawn("mischief");
     await house.say(agent, "add 5");
     const before = revisions.uses.get(v1.digest) ?? 0;
-    expect(await house.house.swap("mischief", v2)).toEqual({ moved: 1, kept: 0, failed: 0, failureReason: "" });
+    expect(await house.swap("mischief", v2)).toEqual({ moved: 1, kept: 0, failed: 0, failureReason: "" });
     expect([digestOf(agent), await house.say(agent, "add 1")]).toEqual([v2.digest, "6"]);
     expect((await house.store.getAgent(agent))?.record).toMatchObject({ digest: v2.digest, state: "READY" });
     expect((revisions.uses.get(v1.digest) ?? 0) - before).toBe(-1);
@@ -65,7 +66,7 @@ describe("a swap by migrate", () => {
     await open();
     const agent = await house.spawn("mischief");
     await house.say(agent, "add 5");
-    await house.house.swap("mischief", v2);
+    await house.swap("mischief", v2);
     await house.shut(true);
     house = await TestHouse.open({ revisions: new FixedRevisions(v2), dataDir: house.dataDir });
     expect((await house.house.restore()).restored).toBe(1);
@@ -85,7 +86,7 @@ describe("a swap by migrate", () => {
       }
       return sent;
     });
-    for (const revision of [v2, v1, v2]) expect(await house.house.swap("mischief", revision)).toMatchObject({ moved: 6, failed: 0 });
+    for (const revision of [v2, v1, v2]) expect(await house.swap("mischief", revision)).toMatchObject({ moved: 6, failed: 0 });
     traffic.on = false;
     const sent = await Promise.all(counts);
     expect(await Promise.all(agents.map((agent) => house.say(agent, "total")))).toEqual(sent.map(String));
@@ -98,7 +99,7 @@ describe("a swap by migrate", () => {
     const agent = await house.spawn("mischief");
     const inHand = house.say(agent, "add 1; sleep 30").then((text) => [text, digestOf(agent)]);
     const behind = house.say(agent, "add 1").then((text) => [text, digestOf(agent)]);
-    const swapped = house.house.swap("mischief", v2);
+    const swapped = house.swap("mischief", v2);
     expect(await inHand).toEqual(["1; slept", v1.digest]);
     expect(await behind).toEqual(["2", v2.digest]);
     expect(await swapped).toMatchObject({ moved: 1 });
@@ -107,7 +108,7 @@ describe("a swap by migrate", () => {
   test("has the agent hear its new revision's topics, and the old ones no more", async () => {
     await open();
     const agent = await house.spawn("mischief");
-    await house.house.swap("mischief", v2);
+    await house.swap("mischief", v2);
     expect([...house.hearers.keys()]).toEqual([`${house.sessionId}/weather`]);
     house.hearers.get(`${house.sessionId}/weather`)?.(create(AgentEventSchema, { eventId: "e1", eventType: "rain", topic: "weather" }));
     expect(await house.say(agent, "heard")).toBe("rain");
@@ -118,8 +119,8 @@ describe("a swap by migrate", () => {
     const agent = await house.spawn("mischief");
     await house.say(agent, "add 5");
     for (let i = 0; i < 2; i++) await rejection(house.say(agent, "divide 0"));
-    expect(house.house.find(agent)?.record.state).toBe("ERROR");
-    expect(await house.house.swap("mischief", v2)).toMatchObject({ moved: 1 });
+    expect((await house.look(agent))?.record.state).toBe("ERROR");
+    expect(await house.swap("mischief", v2)).toMatchObject({ moved: 1 });
     expect(await house.say(agent, "total")).toBe("5");
   });
 });
@@ -137,13 +138,13 @@ describe("S4 a swap that fails leaves the old revision with its state", () => {
     await open();
     const agent = await house.spawn("mischief", on(parameters));
     await house.say(agent, "add 5");
-    const report = await house.house.swap("mischief", v2);
+    const report = await house.swap("mischief", v2);
     expect(report).toMatchObject({ moved: 0, kept: 0, failed: 1 });
     expect(report.failureReason).toMatch(words);
     expect([digestOf(agent), await house.say(agent, "add 1")]).toEqual([v1.digest, "6"]);
     expect((await house.store.getAgent(agent))?.record.digest).toBe(v1.digest);
     expect(house.pool.instances).toBe(1);
-    expect(house.house.find(agent)?.restarts).toBe(0);
+    expect((await house.look(agent))?.restarts).toBe(0);
   });
 
   test.each([
@@ -154,7 +155,7 @@ describe("S4 a swap that fails leaves the old revision with its state", () => {
     revisions.activate(from());
     const agent = await house.spawn("loose", on(parameters));
     await house.say(agent, "add 50000");
-    const report = await house.house.swap("loose", loose2);
+    const report = await house.swap("loose", loose2);
     expect([report.failed, report.failureReason]).toEqual([1, expect.stringMatching(words)]);
     expect([await house.say(agent, "add 1"), digestOf(agent)]).toEqual(["50001", from().digest]);
   });
@@ -174,10 +175,10 @@ describe("S4 a swap that fails leaves the old revision with its state", () => {
     const agent = await house.spawn(type);
     await house.say(agent, "add 5");
     failing = true;
-    expect(await house.house.swap(type, to)).toMatchObject({ failed: 1, failureReason: expect.stringContaining("disk is full") as string });
+    expect(await house.swap(type, to)).toMatchObject({ failed: 1, failureReason: expect.stringContaining("disk is full") as string });
     failing = false;
     expect([await house.say(agent, "add 1"), await house.say(agent, "add 1"), digestOf(agent)]).toEqual(["6", "7", from.digest]);
-    expect(await house.house.swap(type, to)).toMatchObject({ moved: 1 });
+    expect(await house.swap(type, to)).toMatchObject({ moved: 1 });
     expect(await house.say(agent, "total")).toBe(type === "mischief" ? "7" : "0");
   });
 
@@ -185,7 +186,7 @@ describe("S4 a swap that fails leaves the old revision with its state", () => {
     await open();
     const good = await Promise.all(Array.from({ length: 20 }, () => house.spawn("mischief")));
     const bad = await house.spawn("mischief", on({ on_load: "fail" }));
-    expect(await house.house.swap("mischief", v2)).toMatchObject({ moved: 20, failed: 1 });
+    expect(await house.swap("mischief", v2)).toMatchObject({ moved: 20, failed: 1 });
     expect(new Set(good.map(digestOf))).toEqual(new Set([v2.digest]));
     expect(digestOf(bad)).toBe(v1.digest);
     expect(Object.fromEntries(house.house.countByDigest("mischief"))).toEqual({ [v1.digest]: 1, [v2.digest]: 20 });
@@ -197,7 +198,7 @@ describe("other ways to swap", () => {
     await open();
     const agent = await house.spawn("mischief");
     await house.say(agent, "add 5");
-    expect(await house.house.swap("mischief", stay2)).toEqual({ moved: 0, kept: 1, failed: 0, failureReason: "" });
+    expect(await house.swap("mischief", stay2)).toEqual({ moved: 0, kept: 1, failed: 0, failureReason: "" });
     expect([await house.say(agent, "total"), digestOf(agent)]).toEqual(["5", v1.digest]);
     revisions.activate(stay2);
     expect(digestOf(await house.spawn("mischief"))).toBe(stay2.digest);
@@ -207,7 +208,7 @@ describe("other ways to swap", () => {
     await open();
     const agent = await house.spawn("mischief");
     await house.say(agent, "add 5");
-    expect(await house.house.swap("mischief", reset2)).toMatchObject({ moved: 1 });
+    expect(await house.swap("mischief", reset2)).toMatchObject({ moved: 1 });
     expect([await house.say(agent, "add 1"), digestOf(agent)]).toEqual(["1", reset2.digest]);
     await rejection(house.say(agent, "divide 0"));
     expect(await house.say(agent, "total")).toBe("1");
@@ -217,7 +218,7 @@ describe("other ways to swap", () => {
     await open();
     const agent = await house.spawn("loose");
     await house.say(agent, "add 5");
-    expect(await house.house.swap("loose", loose2)).toMatchObject({ moved: 1 });
+    expect(await house.swap("loose", loose2)).toMatchObject({ moved: 1 });
     expect([await house.say(agent, "add 1"), digestOf(agent)]).toEqual(["6", loose2.digest]);
     expect((await house.store.getAgent(agent))?.record.digest).toBe(loose2.digest);
   });
@@ -225,11 +226,11 @@ describe("other ways to swap", () => {
   test("twice to the same revision moves once; one that is set aside or ended is kept", async () => {
     await open();
     const agent = await house.spawn("mischief");
-    const [first, second] = await Promise.all([house.house.swap("mischief", v2), house.house.swap("mischief", v2)]);
+    const [first, second] = await Promise.all([house.swap("mischief", v2), house.swap("mischief", v2)]);
     expect([first, second]).toMatchObject([{ moved: 1 }, { kept: 1 }]);
     for (let i = 0; i < 6; i++) await rejection(house.say(agent, "divide 0"));
-    expect(house.house.find(agent)?.health).toBe("unhealthy");
-    expect(await house.house.swap("mischief", v1)).toMatchObject({ kept: 1 });
+    expect((await house.look(agent))?.health).toBe("unhealthy");
+    expect(await house.swap("mischief", v1)).toMatchObject({ kept: 1 });
   });
 });
 
@@ -237,7 +238,7 @@ describe("an end", () => {
   test("in the middle of a swap: the agent is ended, in the store too, and no instance is left", async () => {
     await open();
     const agent = await house.spawn("mischief", on({ on_save: "sleep 20" }));
-    const swapped = house.house.swap("mischief", v2);
+    const swapped = house.swap("mischief", v2);
     await house.say(await house.spawn("mischief"), "total");
     await house.house.stop(agent, "enough");
     expect(await swapped).toMatchObject({ moved: 0, failed: 1 });
@@ -265,7 +266,7 @@ describe("an end", () => {
     await open(wrap);
     const agent = await house.spawn("mischief");
     held.commits = true;
-    const swapped = house.house.swap("mischief", v2);
+    const swapped = house.swap("mischief", v2);
     while ((await house.store.getAgent(agent))?.record.digest !== v2.digest) await new Promise(setImmediate);
     await house.house.stop(agent, "enough");
     answer();
@@ -278,8 +279,8 @@ describe("an end", () => {
     await open();
     const uses = revisions.uses.get(v1.digest);
     const spawned = rejection(house.spawn("mischief", on({ on_init: "sleep 20" })));
-    const [coming] = house.house.ofSession(house.sessionId);
-    await house.house.stop(coming!.record.agentId, "never mind");
+    const [coming] = await house.agents();
+    await house.house.stop(coming!, "never mind");
     expect((await spawned).code).toBe("AGENT_TERMINATED");
     expect([house.house.count, house.pool.instances, revisions.uses.get(v1.digest)]).toEqual([0, 0, uses]);
     expect(house.events.some(({ type }) => type === "AGENT_SPAWNED")).toBe(false);

@@ -27,7 +27,7 @@ describe("an agent that waits", () => {
     const wait = rejection(house.say(waiting, "preview now; sleep 20000", { signal: caller.signal })).then(() => (ended = true));
     for (let i = 1; i <= 20; i++) expect(await house.say(neighbour, "add 1")).toBe(String(i));
     expect(ended).toBe(false);
-    expect(house.house.find(waiting)).toMatchObject({ record: { state: "BUSY" }, activeOperations: 1 });
+    expect(await house.look(waiting)).toMatchObject({ record: { state: "BUSY" }, activeOperations: 1 });
     caller.abort();
     await wait;
   });
@@ -71,7 +71,7 @@ describe("an agent that asks", () => {
   test("gets a fault of the other as a value, and has none itself", async () => {
     const [asker, asked] = [await house.spawn("mischief"), await house.spawn("mischief")];
     expect(await house.say(asker, `ask ${asked} abort; ask ${asked} total`)).toBe("guest_trap; 0");
-    expect([house.house.find(asker)?.restarts, house.house.find(asked)?.restarts]).toEqual([0, 1]);
+    expect([(await house.look(asker))?.restarts, (await house.look(asked))?.restarts]).toEqual([0, 1]);
   });
 
   test("nobody, an ended agent, or one of another session gets AGENT_NOT_FOUND as a value", async () => {

@@ -97,7 +97,7 @@ describe.each(["mischief", "forgetful"])("an agent of a module with durability %
     const again = await rejection(house.house.send(agent, delivery("", { message })));
     for (const error of [first, again]) expect(error).toMatchObject({ code: "GUEST_ERROR", message: "told to fail", details: { metadata: { guest_code: "out_of_cheese" } } });
     expect(await house.say(agent, "total")).toBe("5");
-    expect(house.house.find(agent)).toMatchObject({ health: "healthy", counters: { messagesProcessed: 2, errorsEncountered: 1 } });
+    expect(await house.look(agent)).toMatchObject({ health: "healthy", counters: { messagesProcessed: 2, errorsEncountered: 1 } });
   });
 
   test("keeps its conversation, newest first, refusals too", async () => {
@@ -136,7 +136,7 @@ describe.each(["mischief", "forgetful"])("an agent of a module with durability %
     hear("failed", "divide 0");
     hear("welcome", "");
     expect(await house.say(agent, "heard")).toBe("welcome");
-    expect(house.house.find(agent)?.restarts).toBe(1);
+    expect((await house.look(agent))?.restarts).toBe(1);
   });
 
   test("hears the topics its manifest names, but not itself", async () => {
@@ -179,17 +179,17 @@ describe("D1 A2 what a step does", () => {
     const agent = await own.spawn("mischief");
     await own.say(agent, "add 1");
     own.events.length = 0;
-    const before = own.house.find(agent)?.counters;
+    const before = (await own.look(agent))?.counters;
     gate.failure = new SirsiError("STORE_UNAVAILABLE", "the disk is full");
     const message = textMessage("add 10; emit counted");
     expect((await rejection(own.house.send(agent, delivery("", { message })))).code).toBe("STORE_UNAVAILABLE");
     expect(eventTypes(own).filter((type) => type === "counted" || type === "MESSAGE_SENT")).toEqual([]);
-    expect(own.house.find(agent)?.counters).toMatchObject({ messagesProcessed: before?.messagesProcessed, errorsEncountered: 1 });
+    expect((await own.look(agent))?.counters).toMatchObject({ messagesProcessed: before?.messagesProcessed, errorsEncountered: 1 });
     gate.failure = null;
     expect(await own.say(agent, "total")).toBe("1");
     // Its id is free again: it took no effect.
     expect((await own.house.send(agent, delivery("", { message }))).response.content).toBe("11; emitted");
-    expect(own.house.find(agent)).toMatchObject({ record: { state: "READY" }, restarts: 0 });
+    expect(await own.look(agent)).toMatchObject({ record: { state: "READY" }, restarts: 0 });
   });
 
   test("a new agent whose first commit fails is not there", async () => {
@@ -244,7 +244,7 @@ describe("a mailbox", () => {
     const error = await rejection(house.say(agent, "add 100"));
     expect(error).toMatchObject({ code: "MAILBOX_FULL", details: { retryAfterMs: 100 } });
     expect((await rejection(house.house.suggest(agent, create(SuggestionContextSchema), 1, null, null))).code).toBe("MAILBOX_FULL");
-    expect(house.house.find(agent)).toMatchObject({ mailboxDepth: 2, activeOperations: 1 });
+    expect(await house.look(agent)).toMatchObject({ mailboxDepth: 2, activeOperations: 1 });
     await Promise.all(taken);
     expect(await house.say(agent, "total")).toBe("2");
   });
@@ -285,7 +285,7 @@ describe("a deadline", () => {
     const agent = await house.spawn("patient");
     expect((await rejection(house.say(agent, "add 5; spin", { deadline: soon(50) }))).code).toBe("DEADLINE_EXCEEDED");
     expect(await house.say(agent, "total")).toBe("0");
-    expect(house.house.find(agent)).toMatchObject({ restarts: 0, health: "healthy" });
+    expect(await house.look(agent)).toMatchObject({ restarts: 0, health: "healthy" });
   });
 
   test("that a wait would outlast is told to the guest at once, which may still answer", async () => {
@@ -324,7 +324,7 @@ describe("a caller that goes away", () => {
     await waiting;
     caller.abort();
     expect(await house.say(agent, "total")).toBe("0");
-    expect(house.house.find(agent)).toMatchObject({ restarts: 0, record: { state: "READY" } });
+    expect(await house.look(agent)).toMatchObject({ restarts: 0, record: { state: "READY" } });
   });
 });
 
@@ -334,7 +334,7 @@ describe("the house", () => {
     const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => own.spawn("forgetful")));
     expect(outcomes.filter(({ status }) => status === "fulfilled").length).toBe(3);
     for (const outcome of outcomes) if (outcome.status === "rejected") expect((outcome.reason as SirsiError).code).toBe("AGENT_LIMIT_REACHED");
-    await own.house.stop(own.house.ofSession(own.sessionId)[0]!.record.agentId, "room");
+    await own.house.stop((await own.agents())[0]!, "room");
     expect((await own.house.spawn(own.spec("forgetful"))).record.state).toBe("READY");
   });
 
@@ -345,11 +345,11 @@ describe("the house", () => {
     await house.house.stop(agent, "it is late");
     expect((await rejection(house.say(agent, "hi")))).toMatchObject({ code: "AGENT_TERMINATED", message: expect.stringContaining("it is late") as string });
     expect((await rejection(house.house.update(agent, {}))).code).toBe("AGENT_TERMINATED");
-    expect(house.house.find(agent)?.record.state).toBe("TERMINATED");
-    expect(house.house.recordOf(agent)?.agentId).toBe(agent);
-    expect(house.house.recordOf("0190f3c2-6b7e-7c31-8a51-3f0d5f0a9c11")).toBeNull();
-    expect([...house.house.all()].some(({ id }) => id === agent)).toBe(false);
-    expect(house.house.find("0190f3c2-6b7e-7c31-8a51-3f0d5f0a9c11")).toBeNull();
+    expect((await house.look(agent))?.record.state).toBe("TERMINATED");
+    expect((await house.house.recordOf(agent))?.agentId).toBe(agent);
+    expect(await house.house.recordOf("0190f3c2-6b7e-7c31-8a51-3f0d5f0a9c11")).toBeNull();
+    expect([...house.house.residents()].some(({ id }) => id === agent)).toBe(false);
+    expect(await house.look("0190f3c2-6b7e-7c31-8a51-3f0d5f0a9c11")).toBeNull();
   });
 
   test("leaves no agent of a spawn whose init refused, trapped or never ended", async () => {
@@ -364,7 +364,7 @@ describe("the house", () => {
   test("shows of an agent what it did, what it holds and how fast it is", async () => {
     const agent = await house.spawn("mischief");
     await house.say(agent, "add 1");
-    const view = house.house.find(agent);
+    const view = await house.look(agent);
     expect(view).toMatchObject({ health: "healthy", mailboxDepth: 0, activeOperations: 0, idle: false, counters: { messagesProcessed: 1, operationsCompleted: 1, errorsEncountered: 0 } });
     expect(view?.memoryBytes).toBeGreaterThan(0);
     expect(view?.latency.maxMs).toBeGreaterThan(0);

@@ -13,7 +13,9 @@ import { openMetrics, silentLogger } from "../../runtime/observe/index.ts";
 import { type GuestLogLine, ShardPool } from "../../runtime/sandbox/index.ts";
 import { openSqliteStore } from "../../runtime/store/sqlite/index.ts";
 import type { Store } from "../../runtime/store/index.ts";
-import type { Delivery, SpawnSpec } from "../../runtime/agent/index.ts";
+import type { AgentView, Delivery, SpawnSpec, SwapCause, SwapReport } from "../../runtime/agent/index.ts";
+import { eachAtMost } from "../../runtime/agent/turnstile.ts";
+import type { Revision } from "../../runtime/module/revision.ts";
 import type { FixedRevisions } from "./revisions.ts";
 
 export interface HouseOptions {
@@ -122,6 +124,28 @@ export class TestHouse implements AsyncDisposable {
 
   async spawn(agentType: string, changes: Partial<SpawnSpec> = {}): Promise<string> {
     return (await this.house.spawn(this.spec(agentType, changes))).record.agentId;
+  }
+
+  /** The agent as others see it, asleep or not. */
+  async look(agentId: string): Promise<AgentView | null> {
+    return await this.house.find(agentId);
+  }
+
+  /** The session's agents, by id. */
+  async agents(): Promise<string[]> {
+    return (await this.house.list(this.sessionId, "", 10_000)).views.map(({ record }) => record.agentId);
+  }
+
+  /** Moves a module's agents that are in memory, and waits for those with work in hand. */
+  async swap(module: string, to: Revision, cause: SwapCause = "swap"): Promise<SwapReport> {
+    const report = { moved: 0, kept: 0, failed: 0, failureReason: "" };
+    const moving = [...this.house.residents()].filter(({ record }) => record.module === module && record.digest !== to.digest);
+    await eachAtMost(16, moving, async ({ id }) => {
+      const outcome = await this.house.swapAgent(id, to, cause);
+      report[outcome.kind]++;
+      if (outcome.kind === "failed") report.failureReason ||= outcome.reason;
+    });
+    return report;
   }
 
   async say(agentId: string, content: string, changes: Partial<Delivery> = {}): Promise<string> {

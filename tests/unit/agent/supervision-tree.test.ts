@@ -26,7 +26,7 @@ function fail(id: string, parentAgentId: string | null = "parent"): Promise<void
         fault === null ? Promise.resolve(agents.filter((one) => one.parentAgentId === parent && one.agentId > after).slice(0, limit).map((record) => ({ record }) as StoredAgent)) : Promise.reject(fault),
     },
     strategyOf: () => Promise.resolve(strategy),
-    resident: (agentId) => (asleep.has(agentId) ? null : { restart: () => void restarted.push(agentId) }),
+    resident: (agentId) => (asleep.has(agentId) ? null : { restart: () => Promise.resolve(void restarted.push(agentId)) }),
     log: silentLogger,
   });
   return tree.restarted({ id, record: { agentId: id, parentAgentId } as AgentRecord });
