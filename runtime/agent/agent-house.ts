@@ -27,6 +27,7 @@ import { Asking } from "./asking.ts";
 import { Census } from "./census.ts";
 import { wasRefused } from "./delivery-fate.ts";
 import { HealthRounds } from "./health-rounds.ts";
+import { goHome, type Homing } from "./homing.ts";
 import type { AgentHouseConfig, HouseGround } from "./house-ground.ts";
 import { IdUpkeep } from "./id-upkeep.ts";
 import { type EventEffect, OutboxCourier } from "./outbox-courier.ts";
@@ -69,6 +70,7 @@ export class AgentHouse implements Agents {
   readonly #rounds: HealthRounds<Agent>;
   readonly #upkeep: IdUpkeep;
   readonly #tree: SupervisionTree;
+  readonly #homing: Homing | null;
   #heard = 0;
   #restored: Promise<RestoreReport> | null = null;
   #closing = false;
@@ -77,6 +79,7 @@ export class AgentHouse implements Agents {
   constructor(ground: HouseGround, config: AgentHouseConfig) {
     const { clock, durability, log, random, store } = ground;
     this.#ground = ground;
+    this.#homing = config.homing ?? null;
     this.#around = { ...ground, ...this.#providedToAgents() };
     this.#census = new Census(store, config.maxAgents);
     this.#residency = new Residency({
@@ -203,18 +206,27 @@ export class AgentHouse implements Agents {
     } finally {
       this.#roll.begun(agent.id);
     }
-    this.#hearers.set(agent.id, agent.sessionId, agent.phase.kind === "terminated" ? [] : agent.revision.manifest.topics);
+    this.#listen(agent);
     this.#residency.release(agent.id);
     metrics.histogram("sirsi_spawn_seconds", record.module).observe((clock.monotonic() - started) / 1000);
     this.#around.publish(eventOf("AGENT_SPAWNED", agent, { module: record.module, version: revision.manifest.version, digest: record.digest }));
     return agent;
   }
 
-  /** Takes in an agent that was put into the store by others. */
-  async adopt(agentId: string): Promise<void> {
-    const { sessionId, revision } = await this.activate(agentId);
-    this.#census.found(sessionId);
-    this.#hearers.set(agentId, sessionId, revision.manifest.topics);
+  /** Takes in an agent that `put` puts into the store; it counts from now on. AGENT_LIMIT_REACHED. */
+  async adopt(sessionId: string, put: () => Promise<string>): Promise<string> {
+    this.#requireOpen();
+    this.#census.enter(sessionId);
+    let made = false;
+    try {
+      const agentId = await put();
+      made = true;
+      const { revision } = await this.activate(agentId);
+      this.#hearers.set(agentId, sessionId, revision.manifest.topics);
+      return agentId;
+    } finally {
+      this.#census.entered(sessionId, made);
+    }
   }
 
   /** The agent, brought up when it sleeps. AGENT_NOT_FOUND, AGENT_TERMINATED, and why its revision cannot be had. G3. */
@@ -235,6 +247,7 @@ export class AgentHouse implements Agents {
     const agent = new Agent(this.#around, stored.record, revision, stored);
     agent.restored();
     if (wait !== null) agent.resumeWait(wait);
+    if (this.#homing !== null) goHome(agent, this.#homing, (moved) => this.#listen(moved));
     return agent;
   }
 
@@ -360,8 +373,12 @@ export class AgentHouse implements Agents {
   async swapAgent(agentId: string, to: Revision, cause: "swap" | "revert"): Promise<SwapOutcome> {
     const agent = await this.activate(agentId);
     const outcome = await agent.swap(to, cause);
-    if (outcome.kind === "moved" && agent.phase.kind !== "terminated") this.#hearers.set(agentId, agent.sessionId, to.manifest.topics);
+    if (outcome.kind === "moved") this.#listen(agent);
     return outcome;
+  }
+
+  #listen(agent: Agent): void {
+    this.#hearers.set(agent.id, agent.sessionId, agent.phase.kind === "terminated" ? [] : agent.revision.manifest.topics);
   }
 
   #requireOpen(): void {

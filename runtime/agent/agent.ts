@@ -475,8 +475,12 @@ export class Agent implements Stepper {
 
   /** Moves to another revision at the next quiet moment. Resolves with what became of it. */
   swap(to: Revision, cause: SwapCause): Promise<SwapOutcome> {
-    if (!this.#works) return Promise.resolve({ kind: "kept", reason: `the agent is ${this.#phase.kind}` });
-    return this.between(() => this.#swap(to, cause)).catch((thrown: unknown) => ({ kind: "kept", reason: SirsiError.from(thrown).message }));
+    // What set it aside was the revision that it leaves: it works again on the other.
+    const released = cause === "revert" && this.#phase.kind === "quarantined";
+    if (!this.#works && !released) return Promise.resolve({ kind: "kept", reason: `the agent is ${this.#phase.kind}` });
+    const moved = this.between(() => this.#swap(to, cause)).catch((thrown: unknown): SwapOutcome => ({ kind: "kept", reason: SirsiError.from(thrown).message }));
+    if (released) this.release().catch((thrown: unknown) => this.around.log.warn({ agentId: this.id, err: SirsiError.from(thrown).message }, "an agent that was set aside waits to move back: its release could not be noted"));
+    return moved;
   }
 
   async #swap(to: Revision, cause: SwapCause): Promise<SwapOutcome> {

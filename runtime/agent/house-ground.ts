@@ -1,5 +1,6 @@
 /** What a house of agents stands on. */
 import type { Store } from "../store/store.ts";
+import type { Homing } from "./homing.ts";
 import type { AgentStore, Surroundings } from "./surroundings.ts";
 import type { HearTopic } from "./topic-hearers.ts";
 
@@ -29,4 +30,6 @@ export interface AgentHouseConfig {
   /** 0: nobody is asked. */
   readonly healthIntervalMs: number;
   readonly hearTopic: HearTopic;
+  /** Absent: agents stay on the revision that they have. */
+  readonly homing?: Homing;
 }
