@@ -1,9 +1,9 @@
 /** Agents: their records and what is read to restore them. The commit is in agent-commit.ts. */
-import type { DatabaseSync, SQLInputValue } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { SirsiError } from "../../core/errors.ts";
-import type { AgentRecord, AgentStateName, StoredAgent } from "../store.ts";
+import type { AgentQuery, AgentRecord, AgentStateName, StoredAgent } from "../store.ts";
 import type { SyncStore } from "./protocol.ts";
-import { bytes, json, number, text, textOrNull, type Row } from "./row.ts";
+import { json, number, text, textOrNull, type Row } from "./row.ts";
 import { isForeignKeyFault } from "./sqlite-fault.ts";
 
 function agentOf(row: Row): StoredAgent {
@@ -24,6 +24,7 @@ function agentOf(row: Row): StoredAgent {
       context: json(row, "context", record) as AgentRecord["context"],
       statusMessage: text(row, "status_message"),
     },
+    epoch: number(row, "epoch"),
     commitSequence: number(row, "commit_sequence"),
     counters: {
       messagesProcessed: number(row, "messages_processed"),
@@ -32,6 +33,7 @@ function agentOf(row: Row): StoredAgent {
       responseTimeTotalMs: number(row, "response_time_total_ms"),
       lastActivityAt: number(row, "last_activity_at"),
     },
+    account: { received: number(row, "received"), done: number(row, "done"), deadLettered: number(row, "dead_lettered") },
     exchangeSequence: number(row, "exchange_sequence"),
   };
 }
@@ -68,32 +70,69 @@ export function prepareAgentWrite(db: DatabaseSync): (agent: AgentRecord) => num
   };
 }
 
-type AgentCalls = "putAgent" | "getAgent" | "listLiveAgents" | "listSessionAgents" | "getCheckpoint";
+type AgentCalls = "putAgent" | "getAgent" | "listLiveAgents" | "countLiveAgents" | "listInitializing" | "countByDigest" | "listSessionAgents" | "claimAgent";
+
+/** The conditions of a query, and what they compare with. */
+function conditions({ sessionId, module, digest, parentAgentId }: AgentQuery): { readonly where: string; readonly values: readonly string[] } {
+  const wanted = [["session_id", sessionId], ["module", module], ["digest", digest], ["parent_agent_id", parentAgentId]] as const;
+  const set = wanted.filter((one): one is readonly [(typeof one)[0], string] => one[1] !== null);
+  return { where: set.map(([column]) => ` AND ${column} = ?`).join(""), values: set.map(([, value]) => value) };
+}
 
 export function agentTable(db: DatabaseSync): Pick<SyncStore, AgentCalls> {
   const stored = "SELECT * FROM agents JOIN agent_progress USING (agent_key)";
   const write = prepareAgentWrite(db);
   const begin = db.prepare("INSERT INTO agent_progress (agent_key, last_activity_at) VALUES (?, ?) ON CONFLICT DO NOTHING");
+  const end = prepareAgentEnd(db);
   const get = db.prepare(`${stored} WHERE agent_id = ?`);
-  const listLive = db.prepare(`${stored} WHERE agent_id > ? AND state <> 'TERMINATED' ORDER BY agent_id LIMIT ?`);
   const listOfSession = db.prepare(`${stored} WHERE session_id = ? ORDER BY created_at, agent_key`);
-  const checkpoint = db.prepare(`
-    SELECT digest, preparation, image FROM checkpoints
-    WHERE agent_key = (SELECT agent_key FROM agents WHERE agent_id = ?)`);
+  const unfinished = db.prepare("SELECT agent_id FROM agents WHERE state = 'INITIALIZING' LIMIT ?");
+  const byDigest = db.prepare("SELECT digest, count(*) AS agents FROM agents WHERE module = ? AND state <> 'TERMINATED' GROUP BY digest");
+  const claim = db.prepare("UPDATE agent_progress SET epoch = epoch + 1 WHERE agent_key = (SELECT agent_key FROM agents WHERE agent_id = ?) RETURNING epoch");
+  const statements = new Map<string, StatementSync>();
+  const prepared = (sql: string): StatementSync => {
+    const statement = statements.get(sql) ?? db.prepare(sql);
+    statements.set(sql, statement);
+    return statement;
+  };
 
   return {
     putAgent(agent) {
-      begin.run(write(agent), agent.createdAt);
+      const agentKey = write(agent);
+      begin.run(agentKey, agent.createdAt);
+      if (agent.state === "TERMINATED") end(agentKey);
     },
     getAgent(agentId) {
       const row = get.get(agentId);
       return row === undefined ? null : agentOf(row);
     },
-    listLiveAgents: (afterAgentId, limit) => listLive.all(afterAgentId, limit).map(agentOf),
-    listSessionAgents: (sessionId) => listOfSession.all(sessionId).map(agentOf),
-    getCheckpoint(agentId) {
-      const row = checkpoint.get(agentId);
-      return row === undefined ? null : { digest: text(row, "digest"), preparation: text(row, "preparation"), image: bytes(row, "image") };
+    listLiveAgents(query, afterAgentId, limit) {
+      const { where, values } = conditions(query);
+      return prepared(`${stored} WHERE agent_id > ? AND state <> 'TERMINATED'${where} ORDER BY agent_id LIMIT ?`).all(afterAgentId, ...values, limit).map(agentOf);
     },
+    countLiveAgents(query) {
+      const { where, values } = conditions(query);
+      return number(prepared(`SELECT count(*) AS agents FROM agents WHERE state <> 'TERMINATED'${where}`).get(...values) as Row, "agents");
+    },
+    listInitializing: (limit) => unfinished.all(limit).map((row) => text(row, "agent_id")),
+    countByDigest: (module) => new Map(byDigest.all(module).map((row) => [text(row, "digest"), number(row, "agents")])),
+    listSessionAgents: (sessionId) => listOfSession.all(sessionId).map(agentOf),
+    claimAgent(agentId) {
+      const row = claim.get(agentId);
+      if (row === undefined) throw new SirsiError("AGENT_NOT_FOUND", `Agent ${agentId} was not claimed: the store has no such agent.`);
+      return number(row, "epoch");
+    },
+  };
+}
+
+/** An ended agent has no wait and no timers. */
+export function prepareAgentEnd(db: DatabaseSync): (agentKey: number) => void {
+  const wait = db.prepare("DELETE FROM waits WHERE agent_key = ? RETURNING message_id");
+  const timers = db.prepare("DELETE FROM timers WHERE agent_key = ?");
+  const uncount = db.prepare("UPDATE agent_progress SET received = received - 1 WHERE agent_key = ?");
+  return (agentKey) => {
+    const ended = wait.get(agentKey);
+    if (ended !== undefined && ended["message_id"] !== "") uncount.run(agentKey);
+    timers.run(agentKey);
   };
 }

@@ -11,13 +11,15 @@
  *    every call of the batch fails; none is half there.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { faultPoint } from "../../core/fault-points.ts";
 import type { PlainError } from "../../core/errors.ts";
 import type { Settled, StoreCall, StoreCallName, SyncStore } from "./protocol.ts";
 import { storeFault } from "./sqlite-fault.ts";
 
 const READS: ReadonlySet<StoreCallName> = new Set<StoreCallName>([
-  "getSession", "listSessions", "getUser", "getAgent", "listLiveAgents", "listSessionAgents", "getCheckpoint",
-  "listExchanges", "findExchange", "listModules", "listRevisions",
+  "getSession", "listSessions", "getUser", "getAgent", "listLiveAgents", "countLiveAgents", "listInitializing", "countByDigest", "listSessionAgents",
+  "getState", "getWait", "listWaiting", "listCommits", "listExchanges", "findExchange", "listOutbox", "listTimers", "nextTimer",
+  "getDocument", "listDocuments", "listDeadLetters", "getDeadLetter", "auditAgent", "auditHost", "listModules", "listRevisions", "listSwaps",
 ]);
 
 interface TransactionStatements {
@@ -43,7 +45,9 @@ export function prepareBatches(db: DatabaseSync, store: SyncStore): BatchRunner 
   };
   return (calls) => {
     if (calls.every((call) => READS.has(call.name))) return runReads(store, calls);
-    return tryTogether(db, store, statements, calls) ?? runIsolated(db, store, statements, calls);
+    const settled = tryTogether(db, store, statements, calls) ?? runIsolated(db, store, statements, calls);
+    faultPoint("commit.written");
+    return settled;
   };
 }
 
@@ -68,6 +72,7 @@ function runReads(store: SyncStore, calls: readonly StoreCall[]): Settled {
 
 function tryTogether(db: DatabaseSync, store: SyncStore, statements: TransactionStatements, calls: readonly StoreCall[]): Settled | null {
   try {
+    faultPoint("commit.before-write");
     statements.begin.run();
     const values = calls.map((call) => invoke(store, call));
     statements.commit.run();

@@ -7,6 +7,9 @@ import { basename, dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { SirsiError } from "../../core/errors.ts";
 import { agentCommit } from "./agent-commit.ts";
+import { audits } from "./audit.ts";
+import { effectTables, outboxTable } from "./effect-tables.ts";
+import { stateTable } from "./state-table.ts";
 import { agentTable } from "./agent-table.ts";
 import { prepareBatches, type BatchRunner } from "./batch.ts";
 import { takeHostLock } from "./host-lock.ts";
@@ -59,7 +62,7 @@ function configure(db: DatabaseSync, path: string): void {
 
 /** Every call of the store over a migrated database, its statements prepared. */
 export function prepareCalls(db: DatabaseSync): SyncStore {
-  return { ...sessionTable(db), ...agentTable(db), ...agentCommit(db), ...moduleTable(db), ...probeTable(db) };
+  return { ...sessionTable(db), ...agentTable(db), ...agentCommit(db), ...stateTable(db), ...outboxTable(db), ...effectTables(db), ...audits(db), ...moduleTable(db), ...probeTable(db) };
 }
 
 /** Opens the store, or throws STORE_UNAVAILABLE or STORE_CORRUPT and holds nothing. */

@@ -1,9 +1,9 @@
 /** Modules and their revisions, and the probe. */
 import type { DatabaseSync } from "node:sqlite";
 import { SirsiError } from "../../core/errors.ts";
-import type { ModuleRecord, RevisionRecord, RevisionStateName } from "../store.ts";
+import type { ModuleRecord, RevisionRecord, RevisionStateName, SwapRecord } from "../store.ts";
 import type { SyncStore } from "./protocol.ts";
-import { number, text, textOrNull, type Row } from "./row.ts";
+import { json, number, text, textOrNull, type Row } from "./row.ts";
 
 function moduleOf(row: Row): ModuleRecord {
   return {
@@ -26,7 +26,7 @@ function revisionOf(row: Row): RevisionRecord {
   };
 }
 
-type ModuleCalls = "putModule" | "putRevision" | "listModules" | "listRevisions";
+type ModuleCalls = "putSwap" | "listSwaps" | "putModule" | "putRevision" | "listModules" | "listRevisions";
 
 export function moduleTable(db: DatabaseSync): Pick<SyncStore, ModuleCalls> {
   const put = db.prepare(`
@@ -38,6 +38,9 @@ export function moduleTable(db: DatabaseSync): Pick<SyncStore, ModuleCalls> {
       reason = excluded.reason, size_bytes = excluded.size_bytes, installed_at = excluded.installed_at`);
   const list = db.prepare("SELECT * FROM modules ORDER BY module");
   const listRevisions = db.prepare("SELECT * FROM revisions WHERE module = ? ORDER BY installed_at DESC, rowid DESC");
+
+  const putSwap = db.prepare("INSERT INTO swaps (swap_id, module, started_at, record) VALUES (?, ?, ?, ?) ON CONFLICT (swap_id) DO UPDATE SET record = excluded.record");
+  const swaps = db.prepare("SELECT swap_id, record FROM swaps WHERE ?1 IS NULL OR module = ?1 ORDER BY started_at DESC, rowid DESC LIMIT ?2");
 
   const putRevision = (revision: RevisionRecord): void => {
     const { module, digest, version, state, reason, sizeBytes, installedAt } = revision;
@@ -51,6 +54,8 @@ export function moduleTable(db: DatabaseSync): Pick<SyncStore, ModuleCalls> {
     },
     putRevision,
     listModules: () => list.all().map(moduleOf),
+    putSwap: (swap) => void putSwap.run(swap.swapId, swap.module, swap.startedAt, JSON.stringify(swap)),
+    listSwaps: (module, limit) => swaps.all(module, limit).map((row) => json(row, "record", `swap ${text(row, "swap_id")}`) as SwapRecord),
     listRevisions: (module) => listRevisions.all(module).map(revisionOf),
   };
 }

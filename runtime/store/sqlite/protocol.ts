@@ -6,6 +6,7 @@
  * still open, as many as it has values.
  */
 import type { PlainError } from "../../core/errors.ts";
+import type { Fault } from "../../core/fault-points.ts";
 import type { Store } from "../store.ts";
 
 export type StoreCallName = Exclude<keyof Store, "close">;
@@ -30,6 +31,8 @@ export interface EngineOptions {
   readonly path: string;
   /** The time to note on migrations that are applied now. */
   readonly openedAtMs: number;
+  /** Armed in the thread too; null, but for crash tests. */
+  readonly fault: Fault | null;
 }
 
 export type ToThread = { readonly kind: "calls"; readonly calls: readonly StoreCall[] } | { readonly kind: "close" };

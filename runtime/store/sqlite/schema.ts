@@ -2,9 +2,9 @@
  * The tables, as numbered migrations. A migration that was released is never
  * changed; the next one is appended, and its number is its place in the list.
  *
- * An agent is spread over four tables by how often each part changes: its record
+ * An agent is spread over tables by how often each part changes: its record
  * (rarely, and it holds JSON), its progress (each commit, a narrow row), its
- * checkpoint and its exchanges. They share a short integer key, so that a commit
+ * states and its exchanges. They share a short integer key, so that a commit
  * looks the agent's id up once and never rewrites the record. The key also keeps
  * exchanges in one growing table whose newest pages are in the cache, whichever
  * agents are busy.
@@ -44,28 +44,67 @@ const AGENTS = `
     created_at REAL NOT NULL, updated_at REAL NOT NULL,
     metadata TEXT NOT NULL, config TEXT NOT NULL, context TEXT NOT NULL, status_message TEXT NOT NULL
   ) STRICT;
-  CREATE INDEX agents_by_session ON agents (session_id, created_at, agent_key);
+  CREATE INDEX agents_by_session ON agents (session_id, agent_id);
+  CREATE INDEX agents_by_module ON agents (module, digest, agent_id) WHERE state <> 'TERMINATED';
+  CREATE INDEX agents_by_parent ON agents (parent_agent_id) WHERE parent_agent_id IS NOT NULL;
+  CREATE INDEX agents_unfinished ON agents (agent_id) WHERE state = 'INITIALIZING';
 
   CREATE TABLE agent_progress (
     agent_key INTEGER PRIMARY KEY REFERENCES agents ON DELETE CASCADE,
+    epoch INTEGER NOT NULL DEFAULT 1,
     commit_sequence INTEGER NOT NULL DEFAULT 0, exchange_sequence INTEGER NOT NULL DEFAULT 0,
     messages_processed INTEGER NOT NULL DEFAULT 0, operations_completed INTEGER NOT NULL DEFAULT 0,
     errors_encountered INTEGER NOT NULL DEFAULT 0, response_time_total_ms REAL NOT NULL DEFAULT 0,
-    last_activity_at REAL NOT NULL
+    last_activity_at REAL NOT NULL,
+    received INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, dead_lettered INTEGER NOT NULL DEFAULT 0
   ) STRICT;
 
-  CREATE TABLE checkpoints (
+  CREATE TABLE builds (build_key INTEGER PRIMARY KEY, digest TEXT NOT NULL, preparation TEXT NOT NULL, UNIQUE (digest, preparation)) STRICT;
+  CREATE TABLE states (
+    state_key INTEGER PRIMARY KEY,
+    agent_key INTEGER NOT NULL REFERENCES agents ON DELETE CASCADE, sequence INTEGER NOT NULL,
+    kind TEXT NOT NULL, cause TEXT NOT NULL, cause_id TEXT NOT NULL, committed_at REAL NOT NULL,
+    build_key INTEGER NOT NULL, image BLOB NOT NULL,
+    UNIQUE (agent_key, sequence)
+  ) STRICT;
+  CREATE TABLE waits (
     agent_key INTEGER PRIMARY KEY REFERENCES agents ON DELETE CASCADE,
-    digest TEXT NOT NULL, preparation TEXT NOT NULL, image BLOB NOT NULL
+    sequence INTEGER NOT NULL, message_id TEXT NOT NULL, message_hash TEXT NOT NULL, body BLOB NOT NULL
   ) STRICT;
 
   CREATE TABLE exchanges (
     exchange_key INTEGER PRIMARY KEY,
     agent_key INTEGER NOT NULL REFERENCES agents ON DELETE CASCADE, sequence INTEGER NOT NULL,
-    message_id TEXT NOT NULL, message_hash TEXT NOT NULL, body BLOB NOT NULL,
+    message_id TEXT NOT NULL, message_hash TEXT NOT NULL, completed_at REAL NOT NULL, body BLOB NOT NULL,
     UNIQUE (agent_key, sequence)
   ) STRICT;
-  CREATE INDEX exchanges_by_message ON exchanges (agent_key, message_id);
+  CREATE UNIQUE INDEX exchanges_by_message ON exchanges (agent_key, message_id);
+  CREATE INDEX exchanges_bodyless ON exchanges (completed_at) WHERE length(body) = 0;
+`;
+
+const EFFECTS = `
+  CREATE TABLE outbox (
+    entry_key INTEGER PRIMARY KEY AUTOINCREMENT,
+    agent_key INTEGER NOT NULL REFERENCES agents ON DELETE CASCADE, sequence INTEGER NOT NULL, place INTEGER NOT NULL,
+    kind TEXT NOT NULL, target TEXT NOT NULL, body BLOB NOT NULL, created_at REAL NOT NULL,
+    UNIQUE (agent_key, sequence, place)
+  ) STRICT;
+  CREATE TABLE timers (
+    agent_key INTEGER NOT NULL REFERENCES agents ON DELETE CASCADE, timer_id TEXT NOT NULL,
+    due_at REAL NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (agent_key, timer_id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX timers_by_time ON timers (due_at);
+  CREATE TABLE documents (
+    session_id TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE, key TEXT NOT NULL,
+    version INTEGER NOT NULL, bytes BLOB NOT NULL, updated_at REAL NOT NULL, agent_id TEXT NOT NULL,
+    PRIMARY KEY (session_id, key)
+  ) STRICT;
+  CREATE TABLE dead_letters (
+    dead_letter_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, session_id TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    source_agent_id TEXT NOT NULL, message_id TEXT NOT NULL, reason TEXT NOT NULL, explanation TEXT NOT NULL,
+    attempts INTEGER NOT NULL, dead_at REAL NOT NULL, body BLOB NOT NULL
+  ) STRICT;
+  CREATE INDEX dead_letters_by_agent ON dead_letters (agent_id, dead_letter_id);
 `;
 
 const MODULES = `
@@ -79,10 +118,15 @@ const MODULES = `
     UNIQUE (module, digest)
   ) STRICT;
   CREATE INDEX revisions_by_age ON revisions (module, installed_at);
+
+  CREATE TABLE swaps (
+    swap_id TEXT PRIMARY KEY, module TEXT NOT NULL, started_at REAL NOT NULL, record TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX swaps_by_module ON swaps (module, started_at);
 `;
 
 export const MIGRATIONS: readonly Migration[] = [
-  { name: "sessions, agents and modules", sql: SESSIONS + AGENTS + MODULES },
+  { name: "sessions, agents, their effects and modules", sql: SESSIONS + AGENTS + EFFECTS + MODULES },
 ];
 
 function currentVersion(db: DatabaseSync, path: string): number {

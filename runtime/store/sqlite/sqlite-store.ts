@@ -17,9 +17,10 @@ import { Worker } from "node:worker_threads";
 import type { Clock } from "../../core/clock.ts";
 import { Deferred } from "../../core/deferred.ts";
 import { SirsiError } from "../../core/errors.ts";
+import { armedFault } from "../../core/fault-points.ts";
 import type {
-  AgentCommit, AgentRecord, CheckpointRecord, ExchangeRecord, ModuleRecord, RevisionRecord, SessionQuery, SessionRecord, Store, StoredAgent,
-  UserRecord,
+  AgentCommit, AgentQuery, AgentRecord, Audit, CommitEntry, DeadLetter, DeadLetterQuery, DocumentRecord, ExchangeRecord, ModuleRecord, OutboxCursor, OutboxKey,
+  RevisionRecord, SessionQuery, SessionRecord, StateChain, Store, StoredAgent, StoredOutboxEntry, SwapRecord, TimerRecord, UserRecord, WaitRecord,
 } from "../store.ts";
 import type { EngineOptions, FromThread, Settled, StoreCall, StoreCallName, ToThread } from "./protocol.ts";
 
@@ -41,13 +42,28 @@ interface OpenCall {
 /** Opens the store or rejects with STORE_UNAVAILABLE (in use, newer, not writable) or STORE_CORRUPT. */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   const path = "path" in options ? options.path : join(options.dataDir, "sirsi.db");
-  const store = new SqliteStore({ path, openedAtMs: options.clock.now() });
+  const store = new SqliteStore({ path, openedAtMs: options.clock.now(), fault: armedFault() });
   await store.opened;
   return store;
 }
 
 function copyOf(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes);
+}
+
+/** T3 for everything in a commit that is bytes. */
+function ownedCommit(commit: AgentCommit): AgentCommit {
+  const { state, wait, exchange, outbox, timers, documents, deadLetter } = commit;
+  return {
+    ...commit,
+    state: state === null ? null : { ...state, image: copyOf(state.image) },
+    wait: wait === null ? null : { ...wait, body: copyOf(wait.body) },
+    exchange: exchange === null ? null : { ...exchange, body: copyOf(exchange.body) },
+    outbox: outbox.length === 0 ? outbox : outbox.map((entry) => ({ ...entry, body: copyOf(entry.body) })),
+    timers: timers.length === 0 ? timers : timers.map((change) => (change.kind === "set" ? { ...change, payload: copyOf(change.payload) } : change)),
+    documents: documents.length === 0 ? documents : documents.map((change) => (change.bytes === null ? change : { ...change, bytes: copyOf(change.bytes) })),
+    deadLetter: deadLetter === null ? null : { ...deadLetter, body: copyOf(deadLetter.body) },
+  };
 }
 
 class SqliteStore implements Store {
@@ -204,25 +220,48 @@ class SqliteStore implements Store {
     return this.#call("getAgent", agentId);
   }
 
-  listLiveAgents(afterAgentId: string, limit: number): Promise<StoredAgent[]> {
-    return this.#call("listLiveAgents", afterAgentId, limit);
+  listLiveAgents(query: AgentQuery, afterAgentId: string, limit: number): Promise<StoredAgent[]> {
+    return this.#call("listLiveAgents", query, afterAgentId, limit);
+  }
+
+  countLiveAgents(query: AgentQuery): Promise<number> {
+    return this.#call("countLiveAgents", query);
+  }
+
+  listInitializing(limit: number): Promise<string[]> {
+    return this.#call("listInitializing", limit);
+  }
+
+  countByDigest(module: string): Promise<ReadonlyMap<string, number>> {
+    return this.#call("countByDigest", module);
   }
 
   listSessionAgents(sessionId: string): Promise<StoredAgent[]> {
     return this.#call("listSessionAgents", sessionId);
   }
 
-  getCheckpoint(agentId: string): Promise<CheckpointRecord | null> {
-    return this.#call("getCheckpoint", agentId);
+  claimAgent(agentId: string): Promise<number> {
+    return this.#call("claimAgent", agentId);
   }
 
   commit(commit: AgentCommit): Promise<void> {
-    const { checkpoint, exchange } = commit;
-    return this.#call("commit", {
-      ...commit,
-      checkpoint: checkpoint === null ? null : { ...checkpoint, image: copyOf(checkpoint.image) },
-      exchange: exchange === null ? null : { ...exchange, body: copyOf(exchange.body) },
-    });
+    return this.#call("commit", ownedCommit(commit));
+  }
+
+  getState(agentId: string, atSequence: number | null): Promise<StateChain | null> {
+    return this.#call("getState", agentId, atSequence);
+  }
+
+  getWait(agentId: string): Promise<WaitRecord | null> {
+    return this.#call("getWait", agentId);
+  }
+
+  listWaiting(afterAgentId: string, limit: number): Promise<string[]> {
+    return this.#call("listWaiting", afterAgentId, limit);
+  }
+
+  listCommits(agentId: string, beforeSequence: number, limit: number): Promise<CommitEntry[]> {
+    return this.#call("listCommits", agentId, beforeSequence, limit);
   }
 
   listExchanges(agentId: string, beforeSequence: number, limit: number): Promise<ExchangeRecord[]> {
@@ -231,6 +270,66 @@ class SqliteStore implements Store {
 
   findExchange(agentId: string, messageId: string): Promise<ExchangeRecord | null> {
     return this.#call("findExchange", agentId, messageId);
+  }
+
+  forgetExchanges(before: number, limit: number): Promise<number> {
+    return this.#call("forgetExchanges", before, limit);
+  }
+
+  listOutbox(after: OutboxCursor | null, limit: number): Promise<{ readonly entries: readonly StoredOutboxEntry[]; readonly next: OutboxCursor | null }> {
+    return this.#call("listOutbox", after, limit);
+  }
+
+  settleOutbox(keys: readonly OutboxKey[]): Promise<void> {
+    return this.#call("settleOutbox", keys);
+  }
+
+  deadLetterOutbox(key: OutboxKey, letter: DeadLetter): Promise<void> {
+    return this.#call("deadLetterOutbox", key, letter);
+  }
+
+  listTimers(before: number, limit: number): Promise<TimerRecord[]> {
+    return this.#call("listTimers", before, limit);
+  }
+
+  nextTimer(after: number): Promise<number | null> {
+    return this.#call("nextTimer", after);
+  }
+
+  getDocument(sessionId: string, key: string): Promise<DocumentRecord | null> {
+    return this.#call("getDocument", sessionId, key);
+  }
+
+  listDocuments(sessionId: string, prefix: string, afterKey: string, limit: number): Promise<Omit<DocumentRecord, "bytes">[]> {
+    return this.#call("listDocuments", sessionId, prefix, afterKey, limit);
+  }
+
+  listDeadLetters(query: DeadLetterQuery): Promise<DeadLetter[]> {
+    return this.#call("listDeadLetters", query);
+  }
+
+  getDeadLetter(deadLetterId: string): Promise<DeadLetter | null> {
+    return this.#call("getDeadLetter", deadLetterId);
+  }
+
+  dropDeadLetter(deadLetterId: string): Promise<boolean> {
+    return this.#call("dropDeadLetter", deadLetterId);
+  }
+
+  auditAgent(agentId: string): Promise<Audit | null> {
+    return this.#call("auditAgent", agentId);
+  }
+
+  auditHost(findingsMax: number): Promise<Audit> {
+    return this.#call("auditHost", findingsMax);
+  }
+
+  putSwap(swap: SwapRecord): Promise<void> {
+    return this.#call("putSwap", swap);
+  }
+
+  listSwaps(module: string | null, limit: number): Promise<SwapRecord[]> {
+    return this.#call("listSwaps", module, limit);
   }
 
   putModule(module: ModuleRecord, revision: RevisionRecord | null): Promise<void> {

@@ -1,6 +1,7 @@
 /** The store's thread: opens the engine, then answers groups of calls until told to close. */
 import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from "node:worker_threads";
 import { SirsiError } from "../../core/errors.ts";
+import { armFault } from "../../core/fault-points.ts";
 import { openEngine, type StoreEngine } from "./engine.ts";
 import type { EngineOptions, FromThread, StoreCall, ToThread } from "./protocol.ts";
 
@@ -27,6 +28,7 @@ function start(port: MessagePort): void {
   let engine: StoreEngine;
   try {
     engine = openEngine(workerData as EngineOptions);
+    armFault((workerData as EngineOptions).fault);
   } catch (thrown) {
     port.postMessage({ kind: "refused", error: SirsiError.from(thrown).toPlain() } satisfies FromThread);
     return;
