@@ -27,7 +27,9 @@ import { healthOf, readSystem } from "./host-health.ts";
 import { collectGauges } from "./host-gauges.ts";
 import { Readiness } from "./readiness.ts";
 import type { AgentServiceApi, HostStatus, HypervisorServiceApi } from "./service-api.ts";
-import { Swaps } from "./swaps.ts";
+import { openSwaps } from "./swap/open-swaps.ts";
+import type { RevisionHealth } from "./swap/health.ts";
+import type { Swaps } from "./swap/swaps.ts";
 import { SystemUsage } from "./system-usage.ts";
 
 export interface Host {
@@ -99,6 +101,7 @@ async function openGround(config: Config): Promise<Ground> {
       admitTimeoutMs: config.hostLimits.admitTimeoutMs,
       cacheMaxBytes: DEFAULT_CACHE_MAX_BYTES,
       clock,
+      holdCandidates: true,
       onFault: (error, where) => log.error({ err: error.message, where }, "the module registry met a fault"),
     },
     store,
@@ -127,7 +130,10 @@ async function openUpper(ground: Ground): Promise<Host> {
       pool,
       revisions: modules,
       capabilities,
-      publish: events.publish,
+      publish: (event) => {
+        health.notice(event);
+        events.publish(event);
+      },
       metrics,
       cells: moduleCells(metrics),
       log,
@@ -145,19 +151,23 @@ async function openUpper(ground: Ground): Promise<Host> {
         const subscription = bus.subscribe(`${prefix}.session.${sessionId}.topic.${topic}`, (message) => hear(fromBinary(AgentEventSchema, message.data)));
         return () => subscription.close();
       },
+      homing: {
+        homeOf: (record) => swaps.homeOf(record),
+        movedHome: (agentId, to, outcome) => swaps.movedHome(agentId, to, outcome),
+      },
     },
   );
-  const swaps = new Swaps(house);
+  const { swaps, health }: { readonly swaps: Swaps; readonly health: RevisionHealth } = openSwaps({ ...ground, house });
   modules.subscribe((event) => onRegistryEvent(event, ground, swaps));
   await modules.start();
+  await swaps.recall();
   const { restored, awake } = await house.restore();
   void awake.then(({ resumed, unreachable }) => {
     for (const { module, digest, agents, reason } of unreachable) log.error({ module, digest, agents, reason }, "agents cannot work: their revision cannot be had; they stay in the store and are there again when it is installed");
     log.info({ resumed }, "agents that were in a wait go on, and what was in the outbox goes out");
   });
   modules.allowForgetting();
-  // A file that changed while the host was down: its agents move now.
-  for (const { name, active } of modules.list()) if (active !== null) void swaps.activated(name, active);
+  swaps.begin();
   const sessions = await openSessions({ store, agents: house, events, clock: steadyClock(clock), settings: config.sessions, limits: config.hostLimits, log });
   log.info({ agents: restored, sessions: sessions.openCount, modules: modules.list().length }, "the host knows its agents and sessions again");
   return new WiredHost(ground, { house, sessions, events, swaps });
@@ -170,9 +180,14 @@ function onRegistryEvent(event: RegistryEvent, { log, metrics }: Ground, swaps: 
       metrics.counter("sirsi_module_admissions_total", "activated").inc();
       const { to, from } = event;
       log.info({ module: event.module, version: to.manifest.version, digest: to.digest, from: from?.digest ?? null, prepareMs: Math.round(to.prepareTimeMs) }, "a module's revision is active");
-      if (from !== null && from.digest !== to.digest) void swaps.activated(event.module, to).then((report) => log.info({ module: event.module, digest: to.digest, ...report }, "the module's agents were moved"));
       return;
     }
+    case "candidate":
+      swaps.onCandidate(event);
+      return;
+    case "reverted":
+      log.warn({ module: event.module, version: event.to.manifest.version, digest: event.to.digest, from: event.from.digest, reason: event.reason }, "a module's revision was not kept: the one before is active again");
+      return;
     case "pending":
       metrics.counter("sirsi_module_admissions_total", "pending").inc();
       log.warn({ module: event.module, digest: event.digest, missing: event.missing, reason: event.error.message }, "a module waits for approval");
@@ -232,7 +247,21 @@ class WiredHost implements Host {
     this.hypervisorService = createHypervisorService({
       modules,
       liveAgents: (module) => house.countByDigest(module),
-      swapAgents: (module, digest) => swaps.reportOf(module, digest),
+      swaps,
+      swapDefaults: config.swap,
+      store,
+      baseEvery: config.durability.baseEvery,
+      operator: {
+        store,
+        pool,
+        revisions: modules,
+        agents: house,
+        sessions,
+        publish: events.publish,
+        clock,
+        keepExchanges: config.hostLimits.exchangesKept,
+        keepCommits: config.durability.historyCommits,
+      },
     });
     collectGauges(ground, house, sessions);
   }
@@ -259,6 +288,7 @@ class WiredHost implements Host {
   async drain(graceMs: number): Promise<void> {
     this.#draining = true;
     this.#readiness.close("the host is shutting down");
+    await this.#upper.swaps.close();
     await this.#upper.house.drain(graceMs);
   }
 
@@ -270,6 +300,7 @@ class WiredHost implements Host {
   async #close(): Promise<void> {
     this.#draining = true;
     this.#readiness.close("the host is shutting down");
+    await this.#upper.swaps.close();
     await this.#upper.sessions.close();
     await this.#upper.house.close();
     this.#upper.events.close();

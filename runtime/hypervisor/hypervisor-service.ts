@@ -1,6 +1,6 @@
 /** HypervisorService without a transport: the calls about modules here, the other operator's calls in operator/. */
 import { create } from "@bufbuild/protobuf";
-import type { SwapReport } from "../agent/agents.ts";
+import type { Config } from "../config/index.ts";
 import {
   GetModuleResponseSchema,
   InstallModuleResponseSchema,
@@ -13,22 +13,27 @@ import {
 } from "../contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import type { Module, Revision as RevisionMessage } from "../contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import { FieldViolations } from "../core/field-violations.ts";
-import type { InstallOutcome, ModuleRegistry, Revision, TakeOutcome } from "../module/index.ts";
+import type { InstallOutcome, ModuleRegistry, Revision } from "../module/index.ts";
+import type { Store } from "../store/store.ts";
 import type { AgentTypes } from "./agent-service-deps.ts";
 import type { LiveAgents } from "./module-message.ts";
-import { moduleMessage, preparedMessage, swapMessage } from "./module-message.ts";
+import { moduleMessage, preparedMessage } from "./module-message.ts";
 import { operatorCalls } from "./operator/operator-calls.ts";
 import type { OperatorDeps } from "./operator/operator-deps.ts";
 import type { HypervisorServiceApi } from "./service-api.ts";
+import { listSwaps, readSwapOptions, swapAfter } from "./swap/swap-calls.ts";
+import type { Swaps } from "./swap/swaps.ts";
 
 /** What the services need of the module registry. */
 export type ModuleOperations = Pick<ModuleRegistry, "list" | "get" | "install" | "reload" | "rollback" | "remove" | "resolve">;
 
 export interface HypervisorServiceDeps {
   readonly modules: ModuleOperations;
-  readonly liveAgents: (module: string) => LiveAgents;
-  /** Moves a module's live agents to its active revision; resolves when all were tried. */
-  readonly swapAgents: (module: string, toDigest: string) => Promise<SwapReport>;
+  /** Asleep ones too. */
+  readonly liveAgents: (module: string) => Promise<LiveAgents>;
+  readonly swaps: Pick<Swaps, "perform" | "dryRun">;
+  readonly swapDefaults: Config["swap"];
+  readonly store: Pick<Store, "listSwaps">;
   /** D6: commits from one base to the next. */
   readonly baseEvery: number;
   readonly operator: OperatorDeps;
@@ -36,58 +41,61 @@ export interface HypervisorServiceDeps {
 
 const NAME_MAX_CHARS = 256;
 const DIGEST = /^(?:[0-9a-f]{8,64})?$/;
-const NOTHING_TO_SWAP: SwapReport = { moved: 0, kept: 0, failed: 0, failureReason: "" };
 
 export function createHypervisorService(deps: HypervisorServiceDeps): HypervisorServiceApi {
-  const { modules } = deps;
-  const messageOf = (name: string): Module => moduleMessage(modules.get(name), deps.liveAgents(name));
+  const { modules, swaps } = deps;
+  const messageOf = async (name: string): Promise<Module> => moduleMessage(modules.get(name), await deps.liveAgents(name));
   return {
     ...operatorCalls(deps.operator),
+    listSwaps: listSwaps(deps.store),
 
-    listModules() {
+    async listModules() {
       const views = modules.list().toSorted((a, b) => (a.name < b.name ? -1 : 1));
-      return Promise.resolve(create(ListModulesResponseSchema, { modules: views.map((view) => moduleMessage(view, deps.liveAgents(view.name))) }));
+      return create(ListModulesResponseSchema, { modules: await Promise.all(views.map(async (view) => moduleMessage(view, await deps.liveAgents(view.name)))) });
     },
 
     async getModule({ name }) {
-      const module = messageOf(requireName(name));
+      const module = await messageOf(requireName(name));
       return create(GetModuleResponseSchema, { module, recoveryDifferences: recoveryDifferences(modules.get(name).active, deps.baseEvery) });
     },
 
-    async installModule({ wasm, validateOnly }) {
+    async installModule({ wasm, validateOnly, swap }) {
       const wrong = new FieldViolations();
       wrong.require(wasm.length > 0, "wasm", "must be set: the bytes of a .wasm file");
       wrong.throwIfAny();
-      const outcome = await modules.install(wasm, { validateOnly });
-      const swap = await swapAfter(deps, outcome);
+      const options = readSwapOptions(swap, deps.swapDefaults);
+      const outcome = await modules.install(wasm, { validateOnly: validateOnly || options.dryRun });
+      const summary = validateOnly ? undefined : await swapAfter(swaps, outcome, options);
       const known = modules.list().some(({ name }) => name === outcome.module);
-      const module = known ? messageOf(outcome.module) : undefined;
+      const module = known ? await messageOf(outcome.module) : undefined;
       return create(InstallModuleResponseSchema, {
         ...(module === undefined ? {} : { module }),
         revision: installedRevision(outcome, module),
-        ...(validateOnly ? {} : { swap: swapMessage(swap) }),
+        ...(summary === undefined ? {} : { swap: summary }),
       });
     },
 
-    async reloadModule({ name }) {
-      const outcome = await modules.reload(requireName(name));
-      const swap = await swapAfter(deps, outcome);
-      return create(ReloadModuleResponseSchema, { module: messageOf(name), swap: swapMessage(swap) });
+    async reloadModule({ name, swap }) {
+      const options = readSwapOptions(swap, deps.swapDefaults);
+      const outcome = await modules.reload(requireName(name), { validateOnly: options.dryRun });
+      const summary = await swapAfter(swaps, outcome, options);
+      return create(ReloadModuleResponseSchema, { module: await messageOf(name), swap: summary });
     },
 
-    async rollbackModule({ name, digest }) {
+    async rollbackModule({ name, digest, swap }) {
       requireName(name);
       const wrong = new FieldViolations();
       wrong.require(DIGEST.test(digest), "digest", "must be empty, or 8 to 64 lower-case hex digits of a revision's SHA-256");
       wrong.throwIfAny();
-      const outcome = await modules.rollback(name, digest === "" ? null : digest);
-      const swap = await swapAfter(deps, outcome);
-      return create(RollbackModuleResponseSchema, { module: messageOf(name), swap: swapMessage(swap) });
+      const options = readSwapOptions(swap, deps.swapDefaults);
+      const outcome = await modules.rollback(name, digest === "" ? null : digest, { validateOnly: options.dryRun });
+      const summary = await swapAfter(swaps, outcome, options);
+      return create(RollbackModuleResponseSchema, { module: await messageOf(name), swap: summary });
     },
 
     async removeModule({ name }) {
       const view = await modules.remove(requireName(name));
-      return create(RemoveModuleResponseSchema, { module: moduleMessage(view, deps.liveAgents(name)) });
+      return create(RemoveModuleResponseSchema, { module: moduleMessage(view, await deps.liveAgents(name)) });
     },
   };
 }
@@ -117,13 +125,9 @@ function requireName(name: string): string {
   return name;
 }
 
-async function swapAfter(deps: HypervisorServiceDeps, outcome: InstallOutcome | TakeOutcome): Promise<SwapReport> {
-  return outcome.kind === "activated" ? await deps.swapAgents(outcome.module, outcome.to.digest) : NOTHING_TO_SWAP;
-}
-
-/** As the registry shows it when it took it; of a file that was only looked at, what admission says of it. */
+/** As the registry shows it when it took it; of a file that was only looked at, or is not taken yet, what admission says of it. */
 function installedRevision(outcome: InstallOutcome, module: Module | undefined): RevisionMessage {
-  const digest = outcome.kind === "pending" ? outcome.digest : outcome.kind === "activated" ? outcome.to.digest : outcome.revision.digest;
+  const digest = digestOf(outcome);
   const shown = module?.revisions.find((revision) => revision.digest === digest);
   if (shown !== undefined) return shown;
   if (outcome.kind === "pending") {
@@ -136,5 +140,10 @@ function installedRevision(outcome: InstallOutcome, module: Module | undefined):
       manifestJson: JSON.stringify(outcome.manifest),
     });
   }
-  return preparedMessage(outcome.kind === "activated" ? outcome.to : outcome.revision);
+  return preparedMessage("to" in outcome ? outcome.to : outcome.revision);
+}
+
+function digestOf(outcome: InstallOutcome): string {
+  if (outcome.kind === "pending") return outcome.digest;
+  return "to" in outcome ? outcome.to.digest : outcome.revision.digest;
 }

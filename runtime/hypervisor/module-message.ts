@@ -1,9 +1,8 @@
 /** Modules and their revisions as the messages of the contract. */
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { SwapReport } from "../agent/agents.ts";
-import { ModuleSchema, ModuleState, RevisionSchema, RevisionState, SwapSummarySchema } from "../contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
-import type { Module, Revision as RevisionMessage, SwapSummary } from "../contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
+import { ModuleSchema, ModuleState, RevisionSchema, RevisionState } from "../contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
+import type { Module, Revision as RevisionMessage } from "../contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import type { ModuleStateName, ModuleView, Revision, RevisionView } from "../module/index.ts";
 import type { RevisionStateName } from "../store/store.ts";
 
@@ -63,8 +62,4 @@ export function preparedMessage(revision: Revision): RevisionMessage {
     exports: [...revision.exports],
     uncapturable: revision.uncapturable,
   });
-}
-
-export function swapMessage({ moved, kept, failed, failureReason }: SwapReport): SwapSummary {
-  return create(SwapSummarySchema, { moved, kept, failed, failureReason });
 }

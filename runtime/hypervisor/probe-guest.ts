@@ -38,6 +38,8 @@ export function probeRevision(): Revision {
       durability: "none",
       stateSchema: 0,
       onSwap: "reset",
+      restart: "permanent",
+      supervision: "one_for_one",
       offers: [],
       requests: [],
       defaultConfig: {},

@@ -17,7 +17,7 @@ import type { Config } from "../../config/index.ts";
 import { Deferred } from "../../core/deferred.ts";
 import { SirsiError } from "../../core/errors.ts";
 import { newId } from "../../core/ids.ts";
-import type { CandidateRevision, ModuleRegistry, RegistryEvent, Revision } from "../../module/index.ts";
+import type { CandidateRevision, ModuleRegistry, Revision } from "../../module/index.ts";
 import type { Metrics } from "../../observe/index.ts";
 import type { AgentRecord, Store, SwapRecord } from "../../store/store.ts";
 import { isOver, newSwap, remembered, SWAP_REASONS } from "./swap-record.ts";
@@ -107,10 +107,10 @@ export class Swaps {
   }
 
   /** Those that somebody asked for are performed by whoever asked. */
-  onRegistryEvent(event: RegistryEvent): void {
-    if (event.kind !== "candidate" || event.asked) return;
-    if (this.#early === null) this.#offer(event);
-    else this.#early.push(event);
+  onCandidate(candidate: CandidateRevision): void {
+    if (candidate.asked) return;
+    if (this.#early === null) this.#offer(candidate);
+    else this.#early.push(candidate);
   }
 
   #offer(candidate: CandidateRevision): void {
