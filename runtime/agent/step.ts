@@ -10,13 +10,12 @@
  * After any end but `done` the instance is gone or must go: what it holds is half a step.
  * Rejects only when a wait cannot be committed.
  */
-import { type Asker, type Capabilities, type RequestTraits, traitsOf } from "../capability/index.ts";
+import { type Asker, type Capabilities, type DocumentWrites, type RequestTraits } from "../capability/index.ts";
 import { encodeGuestFailure } from "../contract/guest-codec.ts";
 import type { Clock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import { faultPoint } from "../core/fault-points.ts";
 import { type InstanceHandle, lostError, type ShardStepOutcome, type StepBudget } from "../sandbox/index.ts";
-import type { DocumentWrites } from "../capability/index.ts";
 
 /** Its `emits` are those since it last waited. */
 export type DoneStep = Extract<ShardStepOutcome, { kind: "done" }>;
@@ -111,7 +110,7 @@ export async function answerWaits(run: WaitingRun, first: WaitingStep, resumed: 
   for (let number = resumed?.requestNumber ?? 1; outcome.kind === "waiting"; number++) {
     const waiting: WaitingStep = outcome;
     run.onEmits(waiting.emits);
-    const traits = traitsOf(waiting.request);
+    const traits = run.capabilities.traitsOf(waiting.request);
     const kept = run.keeper !== null && (goesOn !== null || !traits.reading);
     if (kept && goesOn === null) await run.keeper.commit(waiting, number);
     const response = await answer(run, waiting.request, traits, number, goesOn?.waitedMs ?? 0);

@@ -33,6 +33,7 @@ export interface Asker {
 export interface Capabilities {
   /** Never rejects. */
   perform(request: Uint8Array, asker: Asker): Promise<Uint8Array>;
+  traitsOf(request: Uint8Array): RequestTraits;
 }
 
 export interface AskTarget {
@@ -70,7 +71,7 @@ const TRAITS: { readonly [Case in Request["case"]]: RequestTraits } = {
 /** One that cannot be read or is not known gets a refusal, and may get it again. */
 const REFUSED: RequestTraits = { repeatable: true, reading: true };
 
-export function traitsOf(request: Uint8Array): RequestTraits {
+function traitsOf(request: Uint8Array): RequestTraits {
   try {
     const { case: name } = decodeGuestRequest(request).request;
     return name === undefined ? REFUSED : TRAITS[name];
@@ -104,6 +105,7 @@ export function openCapabilities(config: CapabilityConfig): Capabilities {
     }
   };
   return {
+    traitsOf,
     async perform(bytes, asker) {
       try {
         const { request, timeoutMs } = decodeGuestRequest(bytes);
@@ -131,7 +133,8 @@ function requireTime(clock: Clock, deadline: number, what: string): void {
 
 function sleep(clock: Clock, durationMs: number, deadline: number, { signal, waitedMs }: Asker): Promise<void> {
   if (!(durationMs >= 0)) return Promise.reject(new SirsiError("INVALID_ARGUMENT", "sleep needs a duration of 0 ms or more"));
-  const rest = Math.max(0, durationMs - waitedMs);
+  const rest = durationMs - waitedMs;
+  if (waitedMs > 0 && rest <= 0) return Promise.resolve();
   const left = deadline - clock.monotonic();
   // What is left of one that was begun in another life ended within that life's deadline.
   if (waitedMs === 0 && durationMs > left) {

@@ -1,3 +1,3 @@
 /** What guests may ask of the host. */
-export { type Asker, type AskTarget, type Capabilities, type CapabilityConfig, openCapabilities, requireGrant, type RequestTraits, traitsOf } from "./capabilities.ts";
+export { type Asker, type AskTarget, type Capabilities, type CapabilityConfig, openCapabilities, requireGrant, type RequestTraits } from "./capabilities.ts";
 export { documentKeyFault, type DocumentWrites } from "./documents.ts";

@@ -296,7 +296,7 @@ export class GuestInstance {
   abort(message: string, file: string, line: number, column: number): never {
     const place = file === "" ? "" : ` at ${file}:${line}:${column}`;
     const code = message === ALLOCATION_TOO_LARGE ? "GUEST_MEMORY_EXHAUSTED" : "GUEST_TRAP";
-    throw new SirsiError(code, `the agent aborted: ${message === "" ? "abort" : message}${place}`);
+    throw new SirsiError(code, `the agent aborted: ${message === "" ? "abort" : message}${place}`, { metadata: { trap: "abort" } });
   }
 
   emit(pointer: number, length: number): void {
