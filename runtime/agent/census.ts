@@ -104,11 +104,6 @@ export class Census {
     this.#count(sessionId, made ? 0 : -1);
   }
 
-  /** One that others have put into the store. */
-  found(sessionId: string): void {
-    this.#count(sessionId, 1);
-  }
-
   /** One has ended. */
   left(sessionId: string): void {
     this.#count(sessionId, -1);

@@ -93,8 +93,10 @@ export interface OperatorBench {
   readonly letterQueries: DeadLetterQuery[];
   audit: Audit;
   readonly auditMax: number[];
-  /** In session, in host. */
-  live: { session: number; host: number };
+  /** Agents of the session. */
+  live: number | Promise<number>;
+  /** Null while it takes work. */
+  sessionClosed: SirsiError | null;
   readonly committed: AgentCommit[];
   failCommit: SirsiError | null;
   readonly opened: { readonly images: readonly number[]; readonly tag: string }[];
@@ -102,7 +104,9 @@ export interface OperatorBench {
   readonly held: { instances: number; revisions: number };
   readonly deliveries: { readonly agentId: string; readonly delivery: Delivery }[];
   answer: (delivery: Delivery) => Promise<Reply> | Reply;
-  readonly adopted: string[];
+  /** Session and agent. */
+  readonly adopted: [string, string][];
+  readonly stopped: string[];
   readonly released: string[];
   readonly events: HostEvent[];
 }
@@ -121,7 +125,8 @@ export function operatorBench(): OperatorBench {
     letterQueries: [],
     audit: BALANCED,
     auditMax: [],
-    live: { session: 1, host: 1 },
+    live: 1,
+    sessionClosed: null,
     committed: [],
     failCommit: null,
     opened: [],
@@ -129,6 +134,7 @@ export function operatorBench(): OperatorBench {
     deliveries: [],
     answer: (delivery) => echo(delivery),
     adopted: [],
+    stopped: [],
     released: [],
     events: [],
   };
@@ -138,6 +144,7 @@ export function operatorBench(): OperatorBench {
     pool: { open: (_revision: Revision, images: readonly Uint8Array[] | null, tag: string) => instanceOf(bench, images ?? [], tag) } as unknown as OperatorDeps["pool"],
     revisions: {
       revisionByDigest: (digest) => (digest === DIGEST ? Promise.resolve(REVISION) : Promise.reject(new SirsiError("MODULE_NOT_FOUND", `no revision ${digest}`))),
+      revisionPreparedBy: (digest, preparation) => Promise.resolve(digest === DIGEST && preparation === "p2" ? REVISION : null),
       retain: () => void bench.held.revisions++,
       release: () => void bench.held.revisions--,
     },
@@ -146,12 +153,14 @@ export function operatorBench(): OperatorBench {
         bench.deliveries.push({ agentId, delivery });
         return await bench.answer(delivery);
       },
-      get count() {
-        return bench.live.host;
+      countOf: () => bench.live,
+      async adopt(sessionId, put) {
+        const agentId = await put();
+        bench.adopted.push([sessionId, agentId]);
+        return agentId;
       },
-      countOf: () => bench.live.session,
-      adopt(agentId) {
-        bench.adopted.push(agentId);
+      stop(agentId) {
+        bench.stopped.push(agentId);
         return Promise.resolve();
       },
       release(agentId) {
@@ -160,11 +169,10 @@ export function operatorBench(): OperatorBench {
       },
     },
     sessions: {
-      requireActive: (sessionId) => ({ sessionId, userId: "ada", state: "ACTIVE", createdAt: 0, updatedAt: 0, expiresAt: 0, metadata: {}, config: { maxAgents: 3, timeoutSeconds: 0, enableLogging: false, preferences: {} } }),
+      requireActive: (sessionId) => (bench.sessionClosed === null ? { sessionId, userId: "ada", state: "ACTIVE", createdAt: 0, updatedAt: 0, expiresAt: 0, metadata: {}, config: { maxAgents: 3, timeoutSeconds: 0, enableLogging: false, preferences: {} } } : Promise.reject(bench.sessionClosed)),
     },
     publish: (event) => bench.events.push(event),
     clock,
-    maxAgents: 10,
     keepExchanges: 100,
     keepCommits: 64,
   };

@@ -8,9 +8,9 @@
  */
 import { SirsiError } from "../../core/errors.ts";
 import { newId } from "../../core/ids.ts";
-import { SerialLanes } from "../../module/serial-lanes.ts";
 import { lostError } from "../../sandbox/index.ts";
 import type { AgentCommit, AgentRecord, CommitEntry, SessionRecord, StateChain, StateImage } from "../../store/store.ts";
+import { hasRoom } from "../spawn-room.ts";
 import { type OperatorDeps, storedAgent } from "./operator-deps.ts";
 import type { Rebuilt, Scratch } from "./scratch.ts";
 
@@ -22,8 +22,6 @@ const SEARCH_MAX = 1_000;
 export class AgentForks {
   readonly #deps: OperatorDeps;
   readonly #scratch: Scratch;
-  /** One fork at a time, so that none is counted twice or not at all. */
-  readonly #lanes = new SerialLanes();
 
   constructor(deps: OperatorDeps, scratch: Scratch) {
     this.#deps = deps;
@@ -36,10 +34,7 @@ export class AgentForks {
     const source = (await storedAgent(store, agentId)).record;
     const session = await sessions.requireActive(source.sessionId);
     const state = await this.#scratch.at(agentId, atSequence, (rebuilt) => this.#wholeState(agentId, rebuilt));
-    return await this.#lanes.run("", async () => {
-      await this.#requireRoom(session);
-      return await this.#begin(source, state);
-    });
+    return await this.#begin(session, source, state);
   }
 
   async #wholeState(agentId: string, { chain, revision, handle, suspended }: Rebuilt): Promise<ForkedState> {
@@ -50,8 +45,8 @@ export class AgentForks {
     return { sequence: chain.commitSequence, image: { kind: "base", digest: revision.digest, preparation: revision.preparation, image: taken.image } };
   }
 
-  async #begin(source: AgentRecord, { sequence, image }: ForkedState): Promise<AgentRecord> {
-    const { store, agents, clock, publish } = this.#deps;
+  async #begin(session: SessionRecord, source: AgentRecord, { sequence, image }: ForkedState): Promise<AgentRecord> {
+    const { store, agents, sessions, clock, publish } = this.#deps;
     const now = clock.now();
     const origin = `${source.agentId}@${sequence}`;
     const record: AgentRecord = {
@@ -65,8 +60,17 @@ export class AgentForks {
       metadata: { ...source.metadata, [FORKED_FROM]: origin },
       statusMessage: "",
     };
-    await store.commit(this.#firstCommit(record, origin, image));
-    await agents.adopt(record.agentId);
+    while (!hasRoom(agents, session)) await agents.countOf(session.sessionId);
+    await agents.adopt(session.sessionId, async () => {
+      await store.commit(this.#firstCommit(record, origin, image));
+      return record.agentId;
+    });
+    try {
+      await sessions.requireActive(session.sessionId);
+    } catch (thrown) {
+      await agents.stop(record.agentId, "its session closed while it was made");
+      throw thrown;
+    }
     publish({
       type: "AGENT_SPAWNED",
       sessionId: record.sessionId,
@@ -105,19 +109,6 @@ export class AgentForks {
       keepExchanges,
       keepCommits,
     };
-  }
-
-  async #requireRoom({ sessionId, config }: SessionRecord): Promise<void> {
-    const { agents, maxAgents } = this.#deps;
-    const inSession = await agents.countOf(sessionId);
-    if (inSession >= config.maxAgents) {
-      throw new SirsiError("AGENT_LIMIT_REACHED", `the session has ${inSession} agents and may have ${config.maxAgents}; delete those that are done, or fork in a session with a larger config.max_agents`, {
-        metadata: { session_id: sessionId, max_agents: String(config.maxAgents) },
-      });
-    }
-    if (agents.count >= maxAgents) {
-      throw new SirsiError("AGENT_LIMIT_REACHED", `this host has ${agents.count} agents, as many as it may (max_concurrent_agents); delete agents that are done, or raise the limit`);
-    }
   }
 
   /** Names the commit that can be forked in its place. */

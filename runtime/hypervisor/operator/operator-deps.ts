@@ -4,6 +4,7 @@ import type { RevisionSource } from "../../agent/surroundings.ts";
 import type { Clock } from "../../core/clock.ts";
 import { SirsiError } from "../../core/errors.ts";
 import { FieldViolations } from "../../core/field-violations.ts";
+import type { Revision } from "../../module/revision.ts";
 import type { ShardPool } from "../../sandbox/index.ts";
 import type { Sessions } from "../../session/index.ts";
 import type { Store, StoredAgent } from "../../store/store.ts";
@@ -14,23 +15,27 @@ export type OperatorStore = Pick<
 >;
 
 /** What these calls ask of the living agents. */
-export type OperatorAgents = Pick<Agents, "send" | "count" | "countOf"> & {
-  /** Takes in an agent that was put into the store by others. */
-  adopt(agentId: string): Promise<void>;
+export type OperatorAgents = Pick<Agents, "send" | "countOf" | "stop"> & {
+  /** Takes in an agent that `put` puts into the store; it counts from the call on. AGENT_LIMIT_REACHED for the host's own limit. */
+  adopt(sessionId: string, put: () => Promise<string>): Promise<string>;
   /** Lets a quarantined agent work again. */
   release(agentId: string): Promise<void>;
+};
+
+/** Where revisions come from, those in the code of an earlier preparer too. The module registry satisfies it. */
+export type OperatorRevisions = Pick<RevisionSource, "revisionByDigest" | "retain" | "release"> & {
+  /** Null when it is no longer kept. */
+  revisionPreparedBy(digest: string, preparation: string): Promise<Revision | null>;
 };
 
 export interface OperatorDeps {
   readonly store: OperatorStore;
   readonly pool: Pick<ShardPool, "open">;
-  readonly revisions: Pick<RevisionSource, "revisionByDigest" | "retain" | "release">;
+  readonly revisions: OperatorRevisions;
   readonly agents: OperatorAgents;
   readonly sessions: Pick<Sessions, "requireActive">;
   readonly publish: PublishEvent;
   readonly clock: Clock;
-  /** Agents that the host may have. */
-  readonly maxAgents: number;
   /** As for every commit: AgentCommit.keepExchanges and keepCommits. */
   readonly keepExchanges: number;
   readonly keepCommits: number;

@@ -67,12 +67,11 @@ export class Scratch {
 
   async #opened<T>(agentId: string, chain: StateChain, use: (rebuilt: Rebuilt) => Promise<T>): Promise<T> {
     const { revisions, pool } = this.#deps;
-    const revision = await revisions.revisionByDigest(chain.digest);
-    requireSamePreparation(agentId, chain, revision);
-    revisions.retain(revision.digest);
+    revisions.retain(chain.digest);
     const images = [chain.base, ...chain.differences, ...(chain.wait === null ? [] : [chain.wait.image])];
     let handle: InstanceHandle | null = null;
     try {
+      const revision = await this.#revisionOf(agentId, chain);
       const instance = pool.open(revision, images, `copy-of-${agentId}`);
       handle = instance.handle;
       const outcome = await instance.opened;
@@ -81,8 +80,21 @@ export class Scratch {
       return await use({ chain, revision, handle, suspended: outcome.suspended });
     } finally {
       handle?.close();
-      revisions.release(revision.digest);
+      revisions.release(chain.digest);
     }
+  }
+
+  /** A state at rest opens in any preparer's code, a suspended stack only in that which unwound it. */
+  async #revisionOf(agentId: string, { digest, wait, commitSequence }: StateChain): Promise<Revision> {
+    const { revisions } = this.#deps;
+    if (wait === null) return await revisions.revisionByDigest(digest);
+    const revision = await revisions.revisionPreparedBy(digest, wait.preparation);
+    if (revision !== null) return revision;
+    throw new SirsiError(
+      "STATE_NOT_KEPT",
+      `agent ${agentId} was in the middle of a wait at commit ${commitSequence}, in code of the preparation ${wait.preparation}, which this host no longer has; look at a commit of another kind than wait`,
+      { metadata: { agent_id: agentId } },
+    );
   }
 }
 
@@ -113,14 +125,4 @@ function notKept(agentId: string, atSequence: number | null, newest: number): Si
   if (atSequence === null) return new SirsiError("STATE_NOT_KEPT", `no state of agent ${agentId} is kept: its module's durability is "none", or it has ended; what cannot be kept cannot be looked back at`, { metadata });
   if (atSequence > newest) return new SirsiError("STATE_NOT_KEPT", `agent ${agentId} has made ${newest} commits and none with the sequence ${atSequence}; list them with \`sirsi agent history\``, { metadata });
   return new SirsiError("STATE_NOT_KEPT", `the state of agent ${agentId} at commit ${atSequence} is no longer kept, or that commit changed none; list those that are with \`sirsi agent history\`, and raise durability.history_commits to keep more`, { metadata });
-}
-
-/** A suspended stack fits only the code that it was unwound by; a state at rest fits every preparation. */
-function requireSamePreparation(agentId: string, { wait, commitSequence }: StateChain, revision: Revision): void {
-  if (wait === null || wait.preparation === revision.preparation) return;
-  throw new SirsiError(
-    "STATE_NOT_KEPT",
-    `agent ${agentId} was in the middle of a wait at commit ${commitSequence}, under a preparation (${wait.preparation}) that this host no longer has (it has ${revision.preparation}); look at a commit of another kind than wait`,
-    { metadata: { agent_id: agentId } },
-  );
 }

@@ -1,6 +1,6 @@
 import { create, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import {
   AuditAgentRequestSchema,
   AuditHostRequestSchema,
@@ -119,8 +119,8 @@ describe("InspectState", () => {
 
   it("of a wait under a preparation that is gone points elsewhere", async () => {
     bench.states.set(41, chain(41, { wait: { image: Uint8Array.of(4), preparation: "p1" } }));
-    expect(await refusal(inspect())).toMatchObject({ code: "STATE_NOT_KEPT", message: expect.stringContaining("preparation (p1)") as string });
-    expect(bench.opened).toEqual([]);
+    expect(await refusal(inspect())).toMatchObject({ code: "STATE_NOT_KEPT", message: expect.stringContaining("the preparation p1") as string });
+    expect([bench.opened, bench.held]).toEqual([[], { instances: 0, revisions: 0 }]);
   });
 
   it.each([
@@ -204,7 +204,7 @@ describe("ForkAgent", () => {
       metadata: { team: "infra", "sirsi.forked_from": `${AGENT}@30` },
       statusMessage: "",
     });
-    expect(bench.adopted).toEqual([agentId]);
+    expect(bench.adopted).toEqual([[SESSION, agentId]]);
     expect(bench.events).toMatchObject([{ type: "AGENT_SPAWNED", sessionId: SESSION, sourceAgentId: agentId, attributes: { forked_from: `${AGENT}@30` } }]);
     expect(bench.held).toEqual({ instances: 0, revisions: 0 });
   });
@@ -228,12 +228,32 @@ describe("ForkAgent", () => {
     expect([bench.committed, bench.adopted]).toEqual([[], []]);
   });
 
-  it("keeps to the session's and the host's limits", async () => {
-    bench.live = { session: 3, host: 5 };
+  it("keeps to the session's limit, also while the number of its agents is not known", async () => {
+    bench.live = 3;
     expect(await refusal(fork())).toMatchObject({ code: "AGENT_LIMIT_REACHED", message: expect.stringContaining("may have 3") as string });
-    bench.live = { session: 2, host: 10 };
-    expect(await refusal(fork())).toMatchObject({ code: "AGENT_LIMIT_REACHED", message: expect.stringContaining("max_concurrent_agents") as string });
+    const asked = new Deferred<number>();
+    bench.live = asked.promise;
+    const waiting = fork();
+    bench.live = 2;
+    asked.resolve(2);
+    await waiting;
+    expect(bench.committed).toHaveLength(1);
+  });
+
+  it("is refused in a session that has closed, and is ended when its session closed meanwhile", async () => {
+    bench.sessionClosed = new SirsiError("SESSION_TERMINATED", "it was ended");
+    expect(await codeOf(fork())).toBe("SESSION_TERMINATED");
     expect(bench.committed).toEqual([]);
+    bench.sessionClosed = null;
+    const opening = new Deferred<void>();
+    bench.script.opening = opening.promise;
+    const late = fork();
+    await vi.waitFor(() => expect(bench.opened).toHaveLength(1));
+    bench.sessionClosed = new SirsiError("SESSION_TERMINATED", "it was ended");
+    opening.resolve();
+    expect(await codeOf(late)).toBe("SESSION_TERMINATED");
+    expect([bench.adopted.length, bench.stopped]).toEqual([1, bench.adopted.map(([, agentId]) => agentId)]);
+    expect(bench.events).toEqual([]);
   });
 
   it("leaves no agent behind when the commit fails", async () => {
