@@ -547,6 +547,8 @@ export class Agent implements Stepper {
     if (!this.restful) return false;
     if (this.ledger.unsaved > 0) {
       await this.#saver.save().catch(() => undefined);
+      // The quiet moment in which it was saved ends in this turn.
+      await new Promise(setImmediate);
       if (!this.restful || this.ledger.unsaved > 0) return false;
     }
     this.#leaveBehind(new SirsiError("AGENT_FENCED", `agent ${this.id} left memory; send again`, { retryAfterMs: 50 }));

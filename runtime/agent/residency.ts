@@ -13,7 +13,9 @@
  * - R3 The one used least recently leaves first, unless it has work in hand.
  * - R4 A use costs the same however many are resident; each turn of the clock and each
  *   arrival looks at a bounded number of them.
- * - R5 The limits are met as soon as agents are at rest. Until then more may be there, for
+ * - R5 Nobody begins to leave in the turn of the event loop in which it is used: whoever
+ *   got it has it until the turn ends.
+ * - R6 The limits are met as soon as agents are at rest. Until then more may be there, for
  *   an agent in a wait may wait for one that is asleep; beyond CEILING nobody comes.
  */
 import type { Clock, Timer } from "../core/clock.ts";
@@ -63,6 +65,8 @@ const LEAVING_AT_ONCE = 64;
 /** Of those at the old end of the list, how many are looked at in one go. */
 const LOOKS_MAX = 256;
 const TICK_MS = 1_000;
+/** While there are more than there should be: those that were at work will rest soon. */
+const HASTE_MS = 50;
 
 export class Residency<A extends Lodger> {
   readonly #config: ResidencyConfig<A>;
@@ -77,6 +81,7 @@ export class Residency<A extends Lodger> {
   #leaving = 0;
   #stale: Room<A>[] = [];
   #timer: Timer | null = null;
+  #roomWanted = false;
   #closed = false;
 
   constructor(config: ResidencyConfig<A>) {
@@ -241,7 +246,7 @@ export class Residency<A extends Lodger> {
 
   #plan(): void {
     if (this.#timer !== null || this.#closed || this.#list.size === 0) return;
-    this.#timer = this.#config.clock.after(Math.min(TICK_MS, this.#config.idleAfterMs), () => {
+    this.#timer = this.#config.clock.after(Math.min(this.#overfull ? HASTE_MS : TICK_MS, this.#config.idleAfterMs), () => {
       this.#timer = null;
       this.#tick();
       this.#plan();
@@ -265,8 +270,14 @@ export class Residency<A extends Lodger> {
     this.#letLeave((room) => room.usedAt <= idleSince);
   }
 
+  /** R5. */
   #makeRoom(): void {
-    if (this.#overfull) this.#letLeave(() => this.#overfull);
+    if (!this.#overfull || this.#roomWanted) return;
+    this.#roomWanted = true;
+    setImmediate(() => {
+      this.#roomWanted = false;
+      this.#letLeave(() => this.#overfull);
+    });
   }
 
   /** R3. Those with work in hand count as used now. */

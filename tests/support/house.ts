@@ -8,6 +8,7 @@ import { openCapabilities } from "../../runtime/capability/index.ts";
 import { type Message, MessageSchema, Priority } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { AgentEvent } from "../../runtime/contract/gen/sirsi/agent/v1/events_pb.ts";
 import { type Clock, systemClock } from "../../runtime/core/clock.ts";
+import { SirsiError } from "../../runtime/core/errors.ts";
 import { newId } from "../../runtime/core/ids.ts";
 import { openMetrics, silentLogger } from "../../runtime/observe/index.ts";
 import { type GuestLogLine, ShardPool } from "../../runtime/sandbox/index.ts";
@@ -33,6 +34,9 @@ export interface HouseOptions {
   readonly clock?: Clock;
   /** For the watchdog of the shards alone. */
   readonly poolClock?: Clock;
+  /** In place of a database of its own; stays open when the house is shut. */
+  readonly store?: Store;
+  readonly sessionId?: string;
   /** Stands between the agents and the store, to make it fail. */
   readonly wrapStore?: (store: Store) => Store;
 }
@@ -47,11 +51,18 @@ export class TestHouse implements AsyncDisposable {
   readonly pool: ShardPool;
   readonly dataDir: string;
   readonly clock: Clock;
-  readonly sessionId = newId(systemClock.now());
+  readonly sessionId: string;
+  readonly revisions: FixedRevisions;
+  readonly #ownsStore: boolean;
+  /** Once true, nothing of this house reaches the store any more. */
+  #dead = false;
 
   private constructor(options: HouseOptions, store: Store, dataDir: string) {
     const clock = options.clock ?? systemClock;
     this.clock = clock;
+    this.revisions = options.revisions;
+    this.sessionId = options.sessionId ?? newId(systemClock.now());
+    this.#ownsStore = options.store === undefined;
     this.store = store;
     this.dataDir = dataDir;
     this.pool = new ShardPool({
@@ -61,7 +72,7 @@ export class TestHouse implements AsyncDisposable {
       onLog: (line) => this.logs.push(line),
       onShardLost: (_index, why) => this.lost.push(why),
     });
-    const used = options.wrapStore?.(store) ?? store;
+    const used = this.#mortal(options.wrapStore?.(store) ?? store);
     const capabilities = openCapabilities({ clock, documents: used, ask: (target, asker) => this.house.ask(target, asker) });
     const metrics = openMetrics({ processMetrics: false });
     this.house = new AgentHouse(
@@ -96,9 +107,9 @@ export class TestHouse implements AsyncDisposable {
 
   static async open(options: HouseOptions): Promise<TestHouse> {
     const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "sirsi-house-"));
-    const store = await openSqliteStore({ dataDir, clock: systemClock });
+    const store = options.store ?? (await openSqliteStore({ dataDir, clock: systemClock }));
     const made = new TestHouse(options, store, dataDir);
-    if (options.dataDir === undefined) await made.addSession(made.sessionId);
+    if (options.dataDir === undefined && options.sessionId === undefined) await made.addSession(made.sessionId);
     await made.house.restore();
     return made;
   }
@@ -156,8 +167,25 @@ export class TestHouse implements AsyncDisposable {
   async shut(keep = false): Promise<void> {
     await this.house.close();
     await this.pool.close();
-    await this.store.close();
+    if (this.#ownsStore) await this.store.close();
     if (!keep) rmSync(this.dataDir, { recursive: true, force: true });
+  }
+
+  /** Ends as kill -9 would have it: what is not in the store by now never will be. */
+  async crash(): Promise<void> {
+    this.#dead = true;
+    await this.shut(true);
+  }
+
+  #mortal(store: Store): Store {
+    return new Proxy(store, {
+      get: (target, name) => {
+        const found = target[name as keyof Store] as unknown;
+        if (typeof found !== "function") return found;
+        const call = (found as (...args: unknown[]) => Promise<unknown>).bind(target);
+        return (...args: unknown[]) => (this.#dead && name !== "close" ? Promise.reject(new SirsiError("STORE_UNAVAILABLE", "the process is dead")) : call(...args));
+      },
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -85,6 +85,7 @@ describe("coming", () => {
     const first = await residency.activate("a");
     first.answer = null;
     await residency.activate("b");
+    await turn();
     expect(residency.get("a")).toBeNull();
     expect(residency.peek("a")).toBe(first);
     const back = residency.activate("a");
@@ -100,6 +101,7 @@ describe("coming", () => {
     const first = await residency.activate("a");
     first.answer = null;
     await residency.activate("b");
+    await turn();
     const back = residency.activate("a");
     first.leaves[0]!.resolve(false);
     expect(await back).toBe(first);
@@ -136,6 +138,7 @@ describe("leaving", () => {
     await turn();
     expect(ids(residency)).toEqual(["a"]);
     await residency.activate("c");
+    await turn();
     a.restful = true;
     a.residentBytes = 77;
     clock.advance(1_000);
@@ -176,6 +179,7 @@ describe("leaving", () => {
     const a = await residency.activate("a");
     a.answer = null;
     await residency.activate("b");
+    await turn();
     a.leaves[0]!.reject(new SirsiError("STORE_UNAVAILABLE", "full"));
     await turn();
     expect(faults.map(({ code }) => code)).toEqual(["STORE_UNAVAILABLE"]);
@@ -191,16 +195,18 @@ describe("leaving", () => {
     const a = await residency.activate("a");
     a.answer = null;
     await residency.activate("b");
+    await turn();
     residency.remove("a");
     a.leaves[0]!.resolve(false);
     await turn();
     expect(ids(residency)).toEqual(["b"]);
   });
 
-  it("R4: looks at a bounded number however many have work in hand, and R5: lets them be more", async () => {
+  it("R4: looks at a bounded number however many have work in hand, and R6: lets them be more", async () => {
     const residency = open({ maxResident: 1 });
     let asked = 0;
     for (let n = 0; n < 1_000; n++) {
+      if (n === 999) await turn();
       const busy = new Lodger(`busy-${n}`);
       Object.defineProperty(busy, "restful", { get: () => asked++ < 0 });
       residency.add(busy);
@@ -255,6 +261,7 @@ describe("asleep", () => {
     const a = await residency.activate("a");
     a.answer = null;
     await residency.activate("b");
+    await turn();
     const done = residency.asleep("a", () => Promise.resolve("done"));
     a.leaves[0]!.resolve(true);
     expect(await done).toEqual({ value: "done" });
