@@ -119,18 +119,17 @@ function prepareWaitWrite(db: DatabaseSync): (commit: AgentCommit, standing: Sta
   };
 }
 
-/** Appends an exchange; those that are now too old keep their id alone. */
+/** Appends an exchange; those that are now too old keep their id alone: one, and all below it when fewer are kept than before. */
 function prepareExchangeWrite(db: DatabaseSync): (agentKey: number, exchange: ExchangeRecord, keep: number) => void {
   const known = db.prepare("SELECT 1 FROM exchanges WHERE agent_key = ? AND message_id = ?");
   const append = db.prepare("INSERT INTO exchanges (agent_key, sequence, message_id, message_hash, completed_at, body) VALUES (?, ?, ?, ?, ?, ?)");
-  const empty = db.prepare("UPDATE exchanges SET body = x'' WHERE agent_key = ? AND sequence = ?");
+  const empty = db.prepare("UPDATE exchanges SET body = x'' WHERE agent_key = ? AND sequence = ? AND length(body) > 0");
   return (agentKey, exchange, keep) => {
     if (known.get(agentKey, exchange.messageId) !== undefined) {
       throw new SirsiError("MESSAGE_ID_REUSED", `The message ${exchange.messageId} took effect on its agent before, so it was not committed again. Send a new message under a new id.`);
     }
     append.run(agentKey, exchange.sequence, exchange.messageId, exchange.messageHash, exchange.completedAt, exchange.body);
-    const oldest = exchange.sequence - keep;
-    if (oldest > 0) empty.run(agentKey, oldest);
+    for (let old = exchange.sequence - keep; old > 0 && empty.run(agentKey, old).changes === 1; old--);
   };
 }
 
