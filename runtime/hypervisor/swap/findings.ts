@@ -31,8 +31,9 @@ export interface AgentFindings {
 
 const SHOWN_CHARS = 80;
 const SENTENCES_MAX = 20;
-/** Less is noise. */
+/** Smaller changes are noise, and so is all of it below FUEL_MIN. */
 const FUEL_FACTOR = 1.5;
+const FUEL_MIN = 100_000;
 
 export function answerOf(end: CopyEnd): Answer {
   const none = { emits: 0, fuelUsed: 0, memoryBytes: 0 };
@@ -103,7 +104,8 @@ function needs(told: readonly ToldMessage[]): string[] {
   const most = (side: "before" | "now") => Math.max(...both.map((one) => one[side].memoryBytes));
   const sentences: string[] = [];
   const factor = sum("now") / Math.max(1, sum("before"));
-  if (factor >= FUEL_FACTOR || factor <= 1 / FUEL_FACTOR) sentences.push(`fuel for the same messages ${amount(sum("before"))} -> ${amount(sum("now"))}`);
+  const notable = Math.max(sum("before"), sum("now")) >= FUEL_MIN;
+  if (notable && (factor >= FUEL_FACTOR || factor <= 1 / FUEL_FACTOR)) sentences.push(`fuel for the same messages ${amount(sum("before"))} -> ${amount(sum("now"))}`);
   if (most("before") !== most("now")) sentences.push(`memory ${kilobytes(most("before"))} -> ${kilobytes(most("now"))}`);
   return sentences;
 }
