@@ -8,6 +8,7 @@ const PHASES: readonly AgentPhase[] = [
   { kind: "restarting", reason: "it trapped" },
   { kind: "quarantined", reason: "it trapped again" },
   { kind: "terminated", reason: "deleted" },
+  { kind: "left" },
 ];
 const EVENTS: readonly AgentPhaseEvent[] = [
   { kind: "opened" },
@@ -16,6 +17,8 @@ const EVENTS: readonly AgentPhaseEvent[] = [
   { kind: "faulted", reason: "new fault", giveUp: false },
   { kind: "faulted", reason: "last fault", giveUp: true },
   { kind: "restarted" },
+  { kind: "released" },
+  { kind: "left" },
   { kind: "stopped", reason: "new end" },
 ];
 
@@ -23,12 +26,13 @@ const nameOf = (event: AgentPhaseEvent) => (event.kind === "faulted" && event.gi
 
 /** Where each event leads; a pair that is not listed leaves the phase as it is. */
 const MOVES: Readonly<Record<AgentPhase["kind"], Readonly<Record<string, AgentPhase["kind"]>>>> = {
-  initializing: { opened: "ready", faulted: "restarting", gave_up: "quarantined", stopped: "terminated" },
-  ready: { step_begins: "busy", faulted: "restarting", gave_up: "quarantined", stopped: "terminated" },
-  busy: { step_ended: "ready", faulted: "restarting", gave_up: "quarantined", stopped: "terminated" },
-  restarting: { restarted: "ready", faulted: "restarting", gave_up: "quarantined", stopped: "terminated" },
-  quarantined: { stopped: "terminated" },
+  initializing: { opened: "ready", faulted: "restarting", gave_up: "quarantined", left: "left", stopped: "terminated" },
+  ready: { step_begins: "busy", faulted: "restarting", gave_up: "quarantined", left: "left", stopped: "terminated" },
+  busy: { step_ended: "ready", faulted: "restarting", gave_up: "quarantined", left: "left", stopped: "terminated" },
+  restarting: { restarted: "ready", faulted: "restarting", gave_up: "quarantined", left: "left", stopped: "terminated" },
+  quarantined: { released: "ready", left: "left", stopped: "terminated" },
   terminated: {},
+  left: {},
 };
 
 describe.each(PHASES.map((phase) => [phase.kind, phase] as const))("an agent that is %s", (_kind, phase) => {
@@ -42,7 +46,7 @@ describe.each(PHASES.map((phase) => [phase.kind, phase] as const))("an agent tha
   });
 });
 
-test("each phase has the state that clients know it by, and only the last three tell a reason", () => {
-  expect(PHASES.map(publicState)).toEqual(["INITIALIZING", "READY", "BUSY", "ERROR", "ERROR", "TERMINATED"]);
-  expect(PHASES.map(phaseReason)).toEqual(["", "", "", "it trapped", "it trapped again", "deleted"]);
+test("each phase has the state that clients know it by, and those that failed or ended tell a reason", () => {
+  expect(PHASES.map(publicState)).toEqual(["INITIALIZING", "READY", "BUSY", "ERROR", "ERROR", "TERMINATED", "READY"]);
+  expect(PHASES.map(phaseReason)).toEqual(["", "", "", "it trapped", "it trapped again", "deleted", ""]);
 });

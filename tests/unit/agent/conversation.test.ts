@@ -65,9 +65,17 @@ describe("D2 a conversation knows a message id", () => {
     expect(opened?.end).toMatchObject({ kind: "reply", response: { content: "re text 3", messageId: "m3:reply" } });
   });
 
-  test("of a restored agent only from the store: it is not complete", () => {
-    expect(new Conversation(10, 0).complete).toBe(true);
-    expect(new Conversation(10, 7).complete).toBe(false);
+  test("of a restored agent only from the store, until as many new ones have come as are kept", () => {
+    expect(new Conversation(10, 0)).toMatchObject({ complete: true, whole: true });
+    const restored = new Conversation(3, 7);
+    for (let i = 0; i < 3; i++) {
+      expect(restored.complete).toBe(false);
+      restored.sequence++;
+      store(restored, `m${i}`);
+    }
+    expect(restored).toMatchObject({ complete: true, whole: false });
+    restored.reset(9);
+    expect([restored.sequence, restored.complete, restored.find("m1")]).toEqual([9, false, undefined]);
   });
 });
 

@@ -5,17 +5,20 @@ import { type Asker, type AskTarget, openCapabilities } from "../../../runtime/c
 import { GuestRequestSchema, type GuestResponse, GuestResponseSchema, MessageResultSchema } from "../../../runtime/contract/gen/sirsi/agent/v1/guest_pb.ts";
 import { ManualClock } from "../../../runtime/core/clock.ts";
 import { SirsiError } from "../../../runtime/core/errors.ts";
+import { MemoryStore } from "../../support/memory-store.ts";
 
-const ASKER: Asker = { agentId: "a", sessionId: "s", grants: ["ask", "sleep"], deadline: 1_000, signal: new AbortController().signal, idempotencyKey: "m.1", traceparent: "" };
+const ASKER: Asker = { agentId: "a", sessionId: "s", grants: ["ask", "sleep"], deadline: 1_000, signal: new AbortController().signal, idempotencyKey: "m.1", traceparent: "", waitedMs: 0, writes: null };
 
 type RequestShape = Extract<MessageInitShape<typeof GuestRequestSchema>, { $typeName?: never }>;
 
 function bench() {
   const clock = new ManualClock();
   const asked: { target: AskTarget; asker: Asker }[] = [];
+  const documents = new MemoryStore();
   let refuseWith: SirsiError | null = null;
   const capabilities = openCapabilities({
     clock,
+    documents,
     ask: (target, asker) => {
       asked.push({ target, asker });
       return refuseWith === null ? Promise.resolve(create(MessageResultSchema, { response: { content: "yes" } })) : Promise.reject(refuseWith);
@@ -25,7 +28,7 @@ function bench() {
     const bytes = await capabilities.perform(toBinary(GuestRequestSchema, create(GuestRequestSchema, request)), { ...ASKER, ...changes });
     return fromBinary(GuestResponseSchema, bytes).response;
   };
-  return { clock, asked, capabilities, perform, refuse: (error: SirsiError) => void (refuseWith = error) };
+  return { clock, asked, documents, capabilities, perform, refuse: (error: SirsiError) => void (refuseWith = error) };
 }
 
 const sleep = (durationMs: bigint, timeoutMs = 0): RequestShape => ({ request: { case: "sleep", value: { durationMs } }, timeoutMs });
@@ -104,5 +107,76 @@ describe("sleep", () => {
     during.abort();
     expect(await slept).toMatchObject({ case: "error", value: { code: "cancelled" } });
     expect(await perform(sleep(300n), { signal: AbortSignal.abort() })).toMatchObject({ case: "error", value: { code: "cancelled" } });
+  });
+});
+
+describe("a request that was under way when the host stopped", () => {
+  test("sleeps on to its original end, and no longer when that has passed", async () => {
+    const { perform, clock } = bench();
+    const answer = perform(sleep(900n), { waitedMs: 600 });
+    clock.advance(299);
+    expect(await Promise.race([answer, Promise.resolve("asleep")])).toBe("asleep");
+    clock.advance(1);
+    expect(await answer).toMatchObject({ case: "sleep" });
+    expect(await perform(sleep(900n), { waitedMs: 5_000, deadline: -1 })).toMatchObject({ case: "sleep" });
+  });
+
+  test("asks only while there is time, the time before the stop counted", async () => {
+    const { perform, asked } = bench();
+    expect(await perform(ask(500), { waitedMs: 400 })).toMatchObject({ case: "ask" });
+    expect(asked.map(({ target }) => target.deadline)).toEqual([100]);
+    expect(await perform(ask(500), { waitedMs: 500 })).toMatchObject({ case: "error", value: { code: "deadline_exceeded" } });
+    expect(await perform(ask(), { waitedMs: 1, deadline: 0 })).toMatchObject({ case: "error", value: { code: "deadline_exceeded" } });
+    expect(asked.length).toBe(1);
+  });
+
+  test("may be made again, and none but those that read may be left out of a commit", () => {
+    const traits = (request: RequestShape) => bench().capabilities.traitsOf(toBinary(GuestRequestSchema, create(GuestRequestSchema, request)));
+    expect([traits(ask()), traits(sleep(1n))]).toEqual([{ repeatable: true, reading: false }, { repeatable: true, reading: false }]);
+    expect([traits({ request: { case: "getDocument", value: {} } }), traits({ request: { case: "listDocuments", value: {} } }), traits({})]).toEqual(Array(3).fill({ repeatable: true, reading: true }));
+    expect(bench().capabilities.traitsOf(Uint8Array.of(0xff))).toEqual({ repeatable: true, reading: true });
+  });
+});
+
+describe("documents", () => {
+  const GRANTED = { grants: ["documents"] } as const;
+  const get = (key: string): RequestShape => ({ request: { case: "getDocument", value: { key } } });
+  const list = (prefix: string, after = "", limit = 0): RequestShape => ({ request: { case: "listDocuments", value: { prefix, after, limit } } });
+  const keysOf = (response: GuestResponse["response"]) => (response.case === "listDocuments" ? response.value.keys : response);
+
+  async function filled() {
+    const made = bench();
+    for (const key of ["a/1", "a/2", "a/3", "b"]) made.documents.documents.set(`s/${key}`, { sessionId: "s", key, version: 4, bytes: Uint8Array.of(9), updatedAt: 0, agentId: "x" });
+    made.documents.documents.set("other/a/0", { sessionId: "other", key: "a/0", version: 1, bytes: Uint8Array.of(1), updatedAt: 0, agentId: "x" });
+    return made;
+  }
+
+  test("are those of the session, as the store has them, under the grant alone", async () => {
+    const { perform } = await filled();
+    expect(await perform(get("b"))).toMatchObject({ case: "error", value: { code: "capability_denied" } });
+    expect(await perform(list(""))).toMatchObject({ case: "error", value: { code: "capability_denied" } });
+    expect(await perform(get("b"), GRANTED)).toMatchObject({ case: "getDocument", value: { found: true, version: 4n, content: Uint8Array.of(9) } });
+    expect(await perform(get("a/0"), GRANTED)).toMatchObject({ case: "getDocument", value: { found: false, version: 0n } });
+    expect(keysOf(await perform(list("a/"), GRANTED))).toEqual(["a/1", "a/2", "a/3"]);
+    expect(keysOf(await perform(list("", "a/2", 1), GRANTED))).toEqual(["a/3"]);
+  });
+
+  test("have the step's own writes laid over", async () => {
+    const { perform } = await filled();
+    const writes = new Map<string, Uint8Array | null>([["a/2", null], ["a/25", Uint8Array.of(1, 2)], ["z", Uint8Array.of(3)], ["b", Uint8Array.of(5)]]);
+    const asker = { ...GRANTED, writes };
+    expect(await perform(get("a/2"), asker)).toMatchObject({ value: { found: false } });
+    expect(await perform(get("b"), asker)).toMatchObject({ value: { found: true, version: 0n, content: Uint8Array.of(5) } });
+    expect(keysOf(await perform(list(""), asker))).toEqual(["a/1", "a/25", "a/3", "b", "z"]);
+    expect(keysOf(await perform(list("a/", "", 2), asker))).toEqual(["a/1", "a/25"]);
+    expect(keysOf(await perform(list("a/", "a/1", 2), asker))).toEqual(["a/25", "a/3"]);
+    expect(keysOf(await perform(list("", "b"), asker))).toEqual(["z"]);
+  });
+
+  test("with keys that are none, or lists out of range, are refused as values", async () => {
+    const { perform } = bench();
+    for (const request of [get(""), get("a b"), get("/a"), get("a".repeat(513)), list("a b"), list("", "a*"), list("", "", -1), list("", "", 1_001)]) {
+      expect(await perform(request, GRANTED)).toMatchObject({ case: "error", value: { code: "invalid_argument" } });
+    }
   });
 });
