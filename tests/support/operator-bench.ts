@@ -198,7 +198,7 @@ function storeOf(bench: Unwired): OperatorDeps["store"] {
       bench.committed.push(commit);
       return Promise.resolve();
     },
-    getState: (_agentId, at) => Promise.resolve(bench.states.get(at ?? Math.max(...bench.states.keys())) ?? null),
+    getState: (_agentId, at) => Promise.resolve(bench.states.get(Math.max(...[...bench.states.keys()].filter((sequence) => at === null || sequence <= at))) ?? null),
     listCommits: (agentId, before, limit) => Promise.resolve(agentId === AGENT ? bench.commits.filter(({ commitSequence }) => commitSequence < before).slice(0, limit) : []),
     auditAgent: (agentId) => Promise.resolve(bench.agents.has(agentId) ? bench.audit : null),
     auditHost(max) {

@@ -57,12 +57,15 @@ export class Scratch {
     }
   }
 
+  /** After a commit that wrote no state, the agent's is the one before. */
   async #chain(agentId: string, atSequence: number | null): Promise<StateChain> {
     const { store } = this.#deps;
     const chain = await store.getState(agentId, atSequence);
-    if (chain !== null) return chain;
+    if (chain !== null && atSequence === null) return chain;
     const { commitSequence } = await storedAgent(store, agentId);
-    throw notKept(agentId, atSequence, commitSequence);
+    if (chain === null || (atSequence !== null && atSequence > commitSequence)) throw notKept(agentId, atSequence, commitSequence);
+    // A wait that the commit asked for is not the end of is over by then.
+    return chain.commitSequence === atSequence ? chain : { ...chain, wait: null };
   }
 
   async #opened<T>(agentId: string, chain: StateChain, use: (rebuilt: Rebuilt) => Promise<T>): Promise<T> {
@@ -124,5 +127,5 @@ function notKept(agentId: string, atSequence: number | null, newest: number): Si
   const metadata = { agent_id: agentId, newest_sequence: String(newest) };
   if (atSequence === null) return new SirsiError("STATE_NOT_KEPT", `no state of agent ${agentId} is kept: its module's durability is "none", or it has ended; what cannot be kept cannot be looked back at`, { metadata });
   if (atSequence > newest) return new SirsiError("STATE_NOT_KEPT", `agent ${agentId} has made ${newest} commits and none with the sequence ${atSequence}; list them with \`sirsi agent history\``, { metadata });
-  return new SirsiError("STATE_NOT_KEPT", `the state of agent ${agentId} at commit ${atSequence} is no longer kept, or that commit changed none; list those that are with \`sirsi agent history\`, and raise durability.history_commits to keep more`, { metadata });
+  return new SirsiError("STATE_NOT_KEPT", `the state of agent ${agentId} at commit ${atSequence} is no longer kept; list those that are with \`sirsi agent history\`, and raise durability.history_commits to keep more`, { metadata });
 }

@@ -23,6 +23,11 @@ beforeEach(() => {
   bench = operatorBench();
 });
 
+/** The agent has made so many commits. */
+function put(commitSequence: number): void {
+  bench.agents.set(AGENT, { ...bench.agents.get(AGENT)!, commitSequence });
+}
+
 function of<Schema extends DescMessage>(schema: Schema, fields: MessageInitShape<Schema>): MessageShape<Schema> {
   return create(schema, fields);
 }
@@ -109,6 +114,7 @@ describe("InspectState", () => {
   });
 
   it("of a wait tells all but what save() would say", async () => {
+    put(41);
     bench.states.set(41, chain(41, { wait: { image: Uint8Array.of(4), preparation: "p2" } }));
     bench.script.suspended = true;
     const state = await inspect();
@@ -117,7 +123,14 @@ describe("InspectState", () => {
     expect(bench.opened[0]?.images).toEqual([1, 2, 3, 4]);
   });
 
+  it("after a commit that wrote no state is the one before, and a wait that had ended by then is no part of it", async () => {
+    bench.states.set(38, chain(38, { wait: { image: Uint8Array.of(4), preparation: "p2" } }));
+    expect((await inspect(39n)).sequence).toBe(38n);
+    expect(bench.opened[0]?.images).toEqual([1, 2, 3]);
+  });
+
   it("of a wait under a preparation that is gone points elsewhere", async () => {
+    put(41);
     bench.states.set(41, chain(41, { wait: { image: Uint8Array.of(4), preparation: "p1" } }));
     expect(await refusal(inspect())).toMatchObject({ code: "STATE_NOT_KEPT", message: expect.stringContaining("the preparation p1") as string });
     expect([bench.opened, bench.held]).toEqual([[], { instances: 0, revisions: 0 }]);
@@ -216,6 +229,7 @@ describe("ForkAgent", () => {
 
   it("refuses a state in the middle of a wait and names the nearest one at rest", async () => {
     bench.script.suspended = true;
+    put(41);
     bench.states.set(41, chain(41, { wait: { image: Uint8Array.of(4), preparation: "p2" } }));
     bench.commits = [commitEntry(42), commitEntry(41, "wait"), commitEntry(40, "wait"), commitEntry(39), commitEntry(38)];
     const error = await refusal(fork(41n));
