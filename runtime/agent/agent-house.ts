@@ -393,8 +393,13 @@ export class AgentHouse implements Agents {
   }
 
   async #sendWithin(sessionId: string, agentId: string, delivery: Delivery): Promise<Reply> {
-    const agent = this.#residency.use(agentId) ?? (await this.activate(agentId));
-    if (agent.sessionId !== sessionId) throw new SirsiError("AGENT_NOT_FOUND", `no agent of this session has the id ${agentId}`);
+    const agent = this.#residency.use(agentId) ?? (await this.activate(agentId).catch((thrown: unknown) => {
+      // Whether it ended here or in another session is nothing to those who ask.
+      const error = SirsiError.from(thrown);
+      if (error.code !== "AGENT_TERMINATED") throw error;
+      return null;
+    }));
+    if (agent?.sessionId !== sessionId) throw new SirsiError("AGENT_NOT_FOUND", `no agent of this session has the id ${agentId}`);
     return await this.#pass(agent, delivery);
   }
 

@@ -9,6 +9,7 @@ import type { Store } from "../../runtime/store/index.ts";
 import { delivery, TestHouse, textMessage } from "../support/house.ts";
 import { rejection } from "../support/instances.ts";
 import { FixedRevisions, fixtureRevision } from "../support/revisions.ts";
+import { eventually } from "../support/turn.ts";
 
 let mischief: Revision;
 let forgetful: Revision;
@@ -123,10 +124,12 @@ describe.each(["mischief", "forgetful"])("an agent of a module with durability %
     const agent = await house.spawn(type);
     const suggestions = await house.house.suggest(agent, create(SuggestionContextSchema, { contextType: "sleep 1" }), 5, null, null);
     expect(suggestions.length).toBe(1);
-    const asked = await house.spawn(type);
-    house.hearers.get(`${house.sessionId}/news`)?.(create(AgentEventSchema, { eventId: "e1", eventType: "rain", topic: "news", sourceAgentId: agent, attributes: { todo: `ask ${agent} add 2` } }));
-    expect(await house.say(asked, "heard")).toBe("rain");
-    expect(await house.say(agent, "total")).toBe("2");
+    const sessionId = await house.addSession();
+    const hearing = await house.spawn(type, { sessionId });
+    const asking = await house.spawn(type, { sessionId });
+    house.hearers.get(`${sessionId}/news`)?.(create(AgentEventSchema, { eventId: "e1", eventType: "rain", topic: "news", sourceAgentId: asking, attributes: { todo: `ask ${asking} add 2` } }));
+    expect(await house.say(hearing, "heard")).toBe("rain");
+    expect(await house.say(asking, "total")).toBe("2");
   });
 
   test("that refuses or fails an event is told so in the log alone, and goes on", async () => {
@@ -140,14 +143,15 @@ describe.each(["mischief", "forgetful"])("an agent of a module with durability %
   });
 
   test("hears the topics its manifest names, but not itself", async () => {
-    const agent = await house.spawn(type);
-    const hear = house.hearers.get(`${house.sessionId}/news`);
+    const sessionId = await house.addSession();
+    const agent = await house.spawn(type, { sessionId });
+    const hear = house.hearers.get(`${sessionId}/news`);
     hear?.(create(AgentEventSchema, { eventId: "e1", eventType: "rain", topic: "news", sourceAgentId: "somebody" }));
     hear?.(create(AgentEventSchema, { eventId: "e2", eventType: "echo", topic: "news", sourceAgentId: agent }));
     hear?.(create(AgentEventSchema, { eventId: "e3", eventType: "sun", topic: "news" }));
     expect(await house.say(agent, "heard")).toBe("rain,sun");
     await house.house.stop(agent, "done");
-    expect(house.hearers.has(`${house.sessionId}/news`)).toBe(false);
+    expect(house.hearers.has(`${sessionId}/news`)).toBe(false);
   });
 });
 
@@ -224,8 +228,9 @@ describe("D1 A2 what a step does", () => {
     await house.say(agent, `tell nobody hi; tell ${other.record.agentId} add 5; tell ${stranger} add 1`);
     expect(await house.say(stranger, "total")).toBe("1");
     expect(await house.say(other.record.agentId, "total")).toBe("0");
-    const errors = house.events.filter(({ type }) => type === "ERROR_OCCURRED");
-    expect(errors.map(({ attributes, targetAgentId }) => [attributes["reason"], targetAgentId])).toEqual([["AGENT_NOT_FOUND", "nobody"], ["AGENT_NOT_FOUND", other.record.agentId]]);
+    const errors = () => house.events.filter(({ type }) => type === "ERROR_OCCURRED");
+    await eventually(() => errors().length === 2);
+    expect(errors().map(({ attributes, targetAgentId }) => [attributes["reason"], targetAgentId])).toEqual(expect.arrayContaining([["AGENT_NOT_FOUND", "nobody"], ["AGENT_NOT_FOUND", other.record.agentId]]));
   });
 
   test("emitting what breaks the contract fails the step as a whole", async () => {
