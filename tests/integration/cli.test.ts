@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { AgentState, HealthStatus, MessageType, ModuleState, Priority, RevisionState, SessionState, SuggestionType } from "../../runtime/client/index.ts";
+import { AgentState, HealthStatus, MessageType, ModuleState, SwapState, Priority, RevisionState, SessionState, SuggestionType } from "../../runtime/client/index.ts";
 import { Deferred } from "../../runtime/core/deferred.ts";
 import { CannedFailure, startCannedHost } from "../support/canned-host.ts";
 import type { CannedHost } from "../support/canned-host.ts";
@@ -301,6 +301,51 @@ describe("sirsi module", () => {
     expect(result.stdout).toContain("agents: 2 moved, 1 kept on their revision, 1 failed to move\nfirst failure: load refused\n");
     expect((await run(["module", "install", "echo.wasm", "--validate-only"])).stdout).toMatch(/^admissible; nothing was changed\n/);
     expect((await run(["module", "install", "missing.wasm"])).code).toBe(2);
+  });
+
+  const SWAP = { swapId: "s1", module: "echo", fromDigest: "a".repeat(64), toDigest: "b".repeat(64), moved: 9, kept: 1, reverted: 9, pauseP50Ms: 1, pauseP99Ms: 4.25, pauseMaxMs: 5 };
+
+  it("install passes the swap's options on, tells of the rehearsal, and waits for the verdict when it is to watch", async () => {
+    writeFileSync(join(dir, "echo.wasm"), "\0asm");
+    let looks = 0;
+    host.handlers.installModule = (request) => {
+      asked = { ...request };
+      return { module: MODULE, revision: REVISION, swap: { moved: 9, swapId: "s1", state: SwapState.WATCHING, rehearsal: ["every message was answered as before"] } };
+    };
+    host.handlers.listSwaps = () => ({ swaps: [{ ...SWAP, state: ++looks < 2 ? SwapState.WATCHING : SwapState.REVERTED, reason: "7 of 9 steps failed" }] });
+    const watched = await run(["module", "install", "echo.wasm", "--canary", "25%", "--watch", "30s"]);
+    expect(asked["swap"]).toMatchObject({ canaryPercent: 25, watchMs: 30_000n, dryRun: false });
+    expect(watched.stdout).toContain("swap: s1 WATCHING\nrehearsal: every message was answered as before\nagents: 9 moved");
+    expect([watched.code, watched.stderr, looks]).toEqual([4, expect.stringContaining("REVERTED: 7 of 9 steps failed (9 agents moved back)"), 2]);
+    host.handlers.listSwaps = () => ({ swaps: [{ ...SWAP, state: SwapState.KEPT }] });
+    expect((await run(["module", "install", "echo.wasm", "--watch", "0"])).stderr).toContain("kept: 9 agents moved, each paused 4.3 ms at p99, 5.0 ms at most");
+    expect((await run(["module", "install", "echo.wasm"])).code).toBe(0);
+    for (const share of ["0%", "101%", "half"]) expect((await run(["module", "install", "echo.wasm", "--canary", share])).code).toBe(2);
+  });
+
+  it("install says with its exit code that a revision was turned down, or would be", async () => {
+    writeFileSync(join(dir, "echo.wasm"), "\0asm");
+    host.handlers.installModule = (request) => {
+      const state = request.swap?.dryRun === true ? SwapState.DRY_RUN : SwapState.REJECTED;
+      return { module: MODULE, revision: REVISION, swap: { swapId: "s1", state, reason: "load() trapped" } };
+    };
+    const rejected = await run(["module", "install", "echo.wasm", "--watch", "1s"]);
+    expect([rejected.code, rejected.stdout]).toEqual([4, expect.stringContaining("swap: s1 REJECTED\nreason: load() trapped")]);
+    const dry = await run(["module", "install", "echo.wasm", "--dry-run"]);
+    expect([dry.code, dry.stdout]).toEqual([4, expect.stringMatching(/^admissible; nothing was changed\n[^]*DRY_RUN/)]);
+  });
+
+  it("swaps lists them with their pauses and reasons", async () => {
+    host.handlers.listSwaps = (request) => {
+      asked = { ...request };
+      return { swaps: [{ ...SWAP, state: SwapState.REVERTED, reason: "7 of 9 steps failed" }] };
+    };
+    const listed = await run(["module", "swaps", "echo", "--limit", "5"]);
+    expect(asked).toMatchObject({ module: "echo", pageSize: 5 });
+    expect(listed.stdout).toMatch(/s1 +echo +REVERTED +a{12} -> b{12} .* 9 +1 +0 +9 +1\.0\/4\.3\/5\.0 +7 of 9 steps failed/);
+    expect((await run(["module", "swaps", "-q"])).stdout).toBe("s1\n");
+    host.handlers.listSwaps = () => ({});
+    expect((await run(["module", "swaps"])).stdout).toBe("no swaps\n");
   });
 
   it("reload, rollback and remove", async () => {

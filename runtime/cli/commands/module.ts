@@ -1,4 +1,4 @@
-/** sirsi module: list, inspect, install, reload, rollback, remove. */
+/** sirsi module: list, inspect, install, reload, rollback, swaps, remove. */
 import { resolve } from "node:path";
 import { Option } from "commander";
 import type { Command } from "commander";
@@ -12,19 +12,24 @@ import {
   RevisionStateSchema,
   RollbackModuleResponseSchema,
 } from "../../client/index.ts";
-import type { GetModuleResponse, Module, Revision, SwapSummary } from "../../client/index.ts";
+import type { GetModuleResponse, Module, Revision } from "../../client/index.ts";
 import { readBytes } from "../attachment.ts";
 import { addCommand, addGroup } from "../command.ts";
 import type { Shell } from "../command.ts";
 import { durabilityText } from "../durability-text.ts";
-import { bytes, cleanText, fields, table, time } from "../text.ts";
+import { bytes, fields, table, time } from "../text.ts";
 import { valueName } from "../value-name.ts";
+import { addSwaps, followSwap, type SwapFlags, swapFlags, swapOptionsOf, swapText } from "./module-swap.ts";
+
+const MOVING =
+  "Live agents move to it in turns: copies of a few try it, then a share of the agents moves, then the rest, and its faults are watched; it is turned down, or taken back, when it does not do well.";
 
 export function addModuleCommands(program: Command, shell: Shell): void {
   const group = addGroup(program, "module", "Install, inspect and replace modules", ["module list", "module install modules/echo.wasm"]);
   addReading(group, shell);
   addInstall(group, shell);
   addChanges(group, shell);
+  addSwaps(group, shell);
 }
 
 function addReading(group: Command, shell: Shell): void {
@@ -59,42 +64,49 @@ function addReading(group: Command, shell: Shell): void {
 }
 
 function addInstall(group: Command, shell: Shell): void {
-  addCommand<{ readonly validateOnly?: boolean }>(group, shell, {
+  addCommand<{ readonly validateOnly?: boolean } & SwapFlags>(group, shell, {
     usage: "install <file>",
     summary: "Admit a .wasm file and make it its module's active revision",
-    more: "Live agents move to it at a quiet moment, as the module's manifest says.",
-    options: [new Option("--validate-only", "say whether it would be admitted, and change nothing")],
-    examples: ["module install build/echo.wasm", "module install build/echo.wasm --validate-only"],
+    more: MOVING,
+    options: [new Option("--validate-only", "say whether it would be admitted, and change nothing"), ...swapFlags()],
+    examples: ["module install build/echo.wasm", "module install build/echo.wasm --validate-only", "module install build/echo.wasm --dry-run", "module install build/echo.wasm --canary 10% --watch 30s"],
     async run(invocation) {
       const wasm = readBytes(resolve(invocation.terminal.cwd, invocation.arg(0)));
       const validateOnly = invocation.options.validateOnly === true;
-      const response = await invocation.client.modules.installModule({ wasm, validateOnly }, invocation.call);
-      const human = () => (validateOnly ? "admissible; nothing was changed\n" : "") + revisionFields(response.revision) + swapText(response.swap);
+      const response = await invocation.client.modules.installModule({ wasm, validateOnly, swap: swapOptionsOf(invocation.options) }, invocation.call);
+      const unchanged = validateOnly || invocation.options.dryRun === true;
+      const human = () => (unchanged ? "admissible; nothing was changed\n" : "") + revisionFields(response.revision) + swapText(response.swap);
       invocation.show(InstallModuleResponseSchema, response, human, response.revision === undefined ? [] : [response.revision.digest]);
+      return await followSwap(invocation, response.swap);
     },
   });
 }
 
 function addChanges(group: Command, shell: Shell): void {
-  addCommand(group, shell, {
+  addCommand<SwapFlags>(group, shell, {
     usage: "reload <name>",
     summary: "Read a module's file again and admit it afresh",
-    examples: ["module reload echo"],
+    more: `${MOVING} A file that was turned down before is tried again.`,
+    options: swapFlags(),
+    examples: ["module reload echo", "module reload echo --canary 5% --watch 1m"],
     async run(invocation) {
-      const response = await invocation.client.modules.reloadModule({ name: invocation.arg(0) }, invocation.call);
+      const response = await invocation.client.modules.reloadModule({ name: invocation.arg(0), swap: swapOptionsOf(invocation.options) }, invocation.call);
       invocation.show(ReloadModuleResponseSchema, response, () => moduleFields(response.module) + swapText(response.swap), digestOf(response.module));
+      return await followSwap(invocation, response.swap);
     },
   });
 
-  addCommand<{ readonly to?: string }>(group, shell, {
+  addCommand<{ readonly to?: string } & SwapFlags>(group, shell, {
     usage: "rollback <name>",
     summary: "Make an earlier revision active again",
-    options: [new Option("--to <digest>", "the revision, or its first 8 or more digits (default: the one before)")],
-    examples: ["module rollback echo", "module rollback echo --to 3fa1c09e"],
+    more: MOVING,
+    options: [new Option("--to <digest>", "the revision, or its first 8 or more digits (default: the one before)"), ...swapFlags()],
+    examples: ["module rollback echo", "module rollback echo --to 3fa1c09e", "module rollback echo --dry-run"],
     async run(invocation) {
-      const request = { name: invocation.arg(0), digest: invocation.options.to ?? "" };
+      const request = { name: invocation.arg(0), digest: invocation.options.to ?? "", swap: swapOptionsOf(invocation.options) };
       const response = await invocation.client.modules.rollbackModule(request, invocation.call);
       invocation.show(RollbackModuleResponseSchema, response, () => moduleFields(response.module) + swapText(response.swap), digestOf(response.module));
+      return await followSwap(invocation, response.swap);
     },
   });
 
@@ -156,10 +168,4 @@ function revisionFields(revision: Revision | undefined): string {
     ["size", `${bytes(Number(revision.sizeBytes))}, prepared ${bytes(Number(revision.preparedSizeBytes))} in ${revision.prepareTimeMs.toFixed(0)} ms`],
     ...(revision.reason === "" ? [] : ([["reason", revision.reason]] as const)),
   ]);
-}
-
-function swapText(swap: SwapSummary | undefined): string {
-  if (swap === undefined) return "";
-  const failure = swap.failureReason === "" ? "" : `first failure: ${cleanText(swap.failureReason)}\n`;
-  return `agents: ${swap.moved} moved, ${swap.kept} kept on their revision, ${swap.failed} failed to move\n${failure}`;
 }

@@ -47,8 +47,9 @@ export interface SwapResult {
   readonly failureReason: string;
 }
 
-/** Of the watched window, for the canaries alone. */
+/** Of the watched window, for the canaries alone; whoever asked for the swap waits for it. */
 const CANARY_SHARE = 0.1;
+const CANARY_MAX_MS = 5_000;
 const RETRY: BackoffConfig = { firstMs: 100, maxMs: 10_000, factor: 2 };
 
 export class SwapRun {
@@ -197,7 +198,7 @@ export class SwapRun {
     this.#comparedWith = health.tallyOf(this.from.digest);
     const began = clock.monotonic();
     await this.#move(agentIds.slice(0, share), "swap");
-    const left = this.#record.watchMs * CANARY_SHARE - (clock.monotonic() - began);
+    const left = Math.min(this.#record.watchMs * CANARY_SHARE, CANARY_MAX_MS) - (clock.monotonic() - began);
     const reason = this.#there.refused > 0 ? this.#there.failureReason : await this.#watched(this.#there.moved > 0 ? left : 0, OF_CANARIES);
     if (reason !== "") return await this.#reject(reason);
     if (this.#passed()) return await this.#giveUp(SWAP_REASONS.superseded);
