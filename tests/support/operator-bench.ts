@@ -153,6 +153,7 @@ export function operatorBench(): OperatorBench {
         bench.deliveries.push({ agentId, delivery });
         return await bench.answer(delivery);
       },
+      recordOf: (agentId) => Promise.resolve(bench.agents.get(agentId)?.record ?? null),
       countOf: () => bench.live,
       async adopt(sessionId, put) {
         const agentId = await put();

@@ -23,11 +23,11 @@ const PAGE_SIZE_DEFAULT = 50;
 const PREVIEW_CHARS = 200;
 const LETTER_ID_MAX_CHARS = 128;
 
-export type DeadLetterDeps = Pick<OperatorDeps, "agents"> & { readonly store: Pick<OperatorDeps["store"], "listDeadLetters" | "getDeadLetter" | "dropDeadLetter"> };
+export type DeadLetterDeps = Pick<OperatorDeps, "agents" | "sessions"> & { readonly store: Pick<OperatorDeps["store"], "listDeadLetters" | "getDeadLetter" | "dropDeadLetter"> };
 
 type DeadLetterCalls = Pick<HypervisorServiceApi, "listDeadLetters" | "getDeadLetter" | "retryDeadLetter" | "dropDeadLetter">;
 
-export function deadLetterCalls({ store, agents }: DeadLetterDeps): DeadLetterCalls {
+export function deadLetterCalls({ store, agents, sessions }: DeadLetterDeps): DeadLetterCalls {
   const find = async (deadLetterId: string): Promise<DeadLetter> => {
     requireLetterId(deadLetterId);
     const letter = await store.getDeadLetter(deadLetterId);
@@ -53,6 +53,8 @@ export function deadLetterCalls({ store, agents }: DeadLetterDeps): DeadLetterCa
 
     async retryDeadLetter({ deadLetterId }, context) {
       const letter = await find(deadLetterId);
+      await sessions.requireActive(letter.sessionId);
+      await requireReceiver(agents, letter);
       const answer = await retry(agents, letter, context);
       // The commit that took the message removed the letter; an agent without durability commits nothing.
       await store.dropDeadLetter(deadLetterId);
@@ -93,17 +95,25 @@ async function retry(agents: DeadLetterDeps["agents"], letter: DeadLetter, { dea
     const error = SirsiError.from(thrown);
     // The agent's own answer: the step is done, and the message with it.
     if (error.code === "GUEST_ERROR") return { content: "", errorMessage: error.message };
-    throw gone(error, letter);
+    // It may have ended since it was looked up.
+    if (error.code === "AGENT_TERMINATED" || error.code === "AGENT_NOT_FOUND") throw gone(error.code, letter, error);
+    throw error;
   }
 }
 
+/** A message that an agent emitted for one of another session must not reach it this way either. */
+async function requireReceiver(agents: DeadLetterDeps["agents"], letter: DeadLetter): Promise<void> {
+  const record = await agents.recordOf(letter.agentId);
+  if (record === null || record.sessionId !== letter.sessionId) throw gone("AGENT_NOT_FOUND", letter, null);
+  if (record.state === "TERMINATED") throw gone("AGENT_TERMINATED", letter, null);
+}
+
 /** An agent that is no more will never take it. */
-function gone(error: SirsiError, { agentId, deadLetterId }: DeadLetter): SirsiError {
-  if (error.code !== "AGENT_TERMINATED" && error.code !== "AGENT_NOT_FOUND") return error;
-  const what = error.code === "AGENT_TERMINATED" ? "has ended" : "is not there any more";
-  return new SirsiError(error.code, `agent ${agentId}, which the dead letter is for, ${what} and can take no message; drop the letter with \`sirsi deadletter drop ${deadLetterId}\``, {
+function gone(code: "AGENT_NOT_FOUND" | "AGENT_TERMINATED", { agentId, sessionId, deadLetterId }: DeadLetter, cause: unknown): SirsiError {
+  const what = code === "AGENT_TERMINATED" ? "has ended" : `is not one of session ${sessionId}`;
+  return new SirsiError(code, `agent ${agentId}, which the dead letter is for, ${what} and can take no message; drop the letter with \`sirsi deadletter drop ${deadLetterId}\``, {
     metadata: { agent_id: agentId, dead_letter_id: deadLetterId },
-    cause: error,
+    cause,
   });
 }
 

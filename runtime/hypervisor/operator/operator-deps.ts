@@ -15,7 +15,7 @@ export type OperatorStore = Pick<
 >;
 
 /** What these calls ask of the living agents. */
-export type OperatorAgents = Pick<Agents, "send" | "countOf" | "stop"> & {
+export type OperatorAgents = Pick<Agents, "send" | "recordOf" | "countOf" | "stop"> & {
   /** Takes in an agent that `put` puts into the store; it counts from the call on. AGENT_LIMIT_REACHED for the host's own limit. */
   adopt(sessionId: string, put: () => Promise<string>): Promise<string>;
   /** Lets a quarantined agent work again. */

@@ -348,13 +348,28 @@ describe("dead letters", () => {
 
   it.each([
     ["AGENT_TERMINATED", "has ended"],
-    ["AGENT_NOT_FOUND", "is not there any more"],
-  ] as const)("for an agent that is no more (%s) say that they can only be dropped", async (code, words) => {
+    ["AGENT_NOT_FOUND", "is not one of session"],
+  ] as const)("for an agent that goes away meanwhile (%s) say that they can only be dropped", async (code, words) => {
     bench.letters.set("d1", letter("d1"));
     bench.answer = () => Promise.reject(new SirsiError(code, "x"));
     const error = await refusal(retry("d1"));
     expect([error.code, error.message]).toEqual([code, expect.stringMatching(new RegExp(`${words}.*sirsi deadletter drop d1`))]);
     expect(bench.letters.size).toBe(1);
+  });
+
+  it("never reach an agent that has ended, is not there, or is of another session", async () => {
+    bench.letters.set("d1", letter("d1", { agentId: NOBODY })).set("d2", letter("d2", { sessionId: NOBODY })).set("d3", letter("d3"));
+    expect([await codeOf(retry("d1")), await codeOf(retry("d2"))]).toEqual(["AGENT_NOT_FOUND", "AGENT_NOT_FOUND"]);
+    bench.agents.set(AGENT, { ...bench.agents.get(AGENT)!, record: record({ state: "TERMINATED" }) });
+    expect(await codeOf(retry("d3"))).toBe("AGENT_TERMINATED");
+    expect([bench.deliveries, bench.letters.size]).toEqual([[], 3]);
+  });
+
+  it("are not sent in a session that has closed", async () => {
+    bench.letters.set("d1", letter("d1"));
+    bench.sessionClosed = new SirsiError("SESSION_EXPIRED", "it has expired");
+    expect(await codeOf(retry("d1"))).toBe("SESSION_EXPIRED");
+    expect(bench.deliveries).toEqual([]);
   });
 
   it("that cannot be read are not sent", async () => {
