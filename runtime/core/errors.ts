@@ -52,7 +52,7 @@ export const ERROR_TABLE = {
   AGENT_NOT_FOUND: row(C.NOT_FOUND, false, "No agent of this session has this id.", "List the session's agents with `sirsi agent list`."),
   AGENT_TYPE_NOT_FOUND: row(C.NOT_FOUND, false, "No active module provides this agent type.", "List the types with `sirsi agent types`, or install the module."),
   AGENT_TERMINATED: row(C.FAILED_PRECONDITION, false, "The agent has ended.", "Spawn a new agent."),
-  AGENT_QUARANTINED: row(C.FAILED_PRECONDITION, false, "The agent failed too often and was set aside.", "Look at its last error with `sirsi agent status`, mend the module, and spawn it anew."),
+  AGENT_QUARANTINED: row(C.FAILED_PRECONDITION, false, "The agent failed too often and was set aside.", "Look at its last error with `sirsi agent status`, mend the module, and let the agent go on with `sirsi agent release`."),
   AGENT_LIMIT_REACHED: row(C.RESOURCE_EXHAUSTED, false, "The session or the host has as many agents as it may have.", "Delete agents that are done, or raise max_agents or max_concurrent_agents."),
   MAILBOX_FULL: row(C.RESOURCE_EXHAUSTED, true, "The agent has as many messages waiting as its mailbox holds.", "Wait for the retry delay and send again; send more slowly."),
   MESSAGE_ID_REUSED: row(C.ALREADY_EXISTS, false, "The message id was used before with a different message.", "Choose a new id for a new message."),
