@@ -141,7 +141,8 @@ function planSettings(draw: Draw): Record<string, string> {
     SIRSI_SWAP_WATCH_MS: String(draw.one([0, 300, 1_200])),
     SIRSI_SWAP_CANARY_PERCENT: String(draw.one([10, 50, 100])),
     SIRSI_SWAP_REHEARSE_AGENTS: String(draw.one([0, 1, 3])),
-    SIRSI_AGENTS_EXCHANGES_KEPT: String(draw.one([4, 100])),
+    // Fewer, and a client that comes back after a crash could find its reply forgotten: it would have to look, not to know.
+    SIRSI_AGENTS_EXCHANGES_KEPT: String(draw.one([40, 100])),
   };
 }
 

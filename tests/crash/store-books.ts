@@ -2,7 +2,8 @@
  * The books, computed from the tables themselves with nothing of the host but the names of
  * columns. At rest it reads a copy: opening the database is what the next host is to do first.
  */
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -60,7 +61,7 @@ export class StoreBooks {
     for (const [agentId, name] of this.#names) {
       const books = booksOf(db, agentId);
       if (books === null) wrong(name, "agent", "a row", "none");
-      else this.#checkAgent(db, agentId, books, (what, expected, found) => wrong(name, what, expected, found));
+      else this.#checkAgent(agentId, books, (what, expected, found) => wrong(name, what, expected, found));
     }
     this.#checkOutbox(db, wrong);
     for (const letter of db.prepare("SELECT * FROM dead_letters WHERE source_agent_id <> ''").all()) {
@@ -69,7 +70,7 @@ export class StoreBooks {
     return violations;
   }
 
-  #checkAgent(db: DatabaseSync, agentId: string, { agent, states, exchanges, wait }: Books, wrong: (what: string, expected: string, found: string) => void): void {
+  #checkAgent(agentId: string, { agent, states, exchanges, wait }: Books, wrong: (what: string, expected: string, found: string) => void): void {
     const number = (name: string) => Number(agent[name]);
     const [sequence, epoch, done] = [number("commit_sequence"), number("epoch"), number("done")];
     const pending = wait !== null && wait["message_id"] !== "" ? 1 : 0;
@@ -77,8 +78,9 @@ export class StoreBooks {
     if (agent["state"] !== "READY") wrong("state", "READY", `${String(agent["state"])}: ${String(agent["status_message"])}`);
     checkExchanges(agent, exchanges, wrong);
     checkStates(agent, states, wait, wrong);
-    const known = db.prepare("SELECT state FROM revisions WHERE digest = ?").get(String(agent["digest"]));
-    if (known === undefined) wrong("revision", "a revision that is known", String(agent["digest"]));
+    // Its code is what a host must have to bring it back, be the revision active, on trial or superseded.
+    const digest = String(agent["digest"]);
+    if (digestOf(join(this.#dataDir, "revisions", `${digest}.wasm`)) !== digest) wrong("revision", `the kept bytes of ${digest}`, "none, or others");
     const before = this.#before.get(agentId);
     if (before !== undefined && (sequence < before.sequence || epoch < before.epoch || done < before.done)) wrong("went back", JSON.stringify(before), JSON.stringify({ sequence, epoch, done }));
     this.#before.set(agentId, { sequence, epoch, done });
@@ -132,6 +134,10 @@ export class StoreBooks {
     for (const key of found.keys()) violations.push({ what: "document", ledger: key, expected: "none: nobody wrote it", found: found.get(key) ?? "" });
     return violations;
   }
+}
+
+function digestOf(file: string): string {
+  return existsSync(file) ? createHash("sha256").update(readFileSync(file)).digest("hex") : "";
 }
 
 function booksOf(db: DatabaseSync, agentId: string): Books | null {
