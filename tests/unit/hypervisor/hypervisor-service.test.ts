@@ -1,14 +1,15 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { beforeEach, describe, expect, it } from "vitest";
-import type { SwapReport } from "../../../runtime/agent/agents.ts";
-import { GetModuleRequestSchema, InstallModuleRequestSchema, ListModulesRequestSchema, ModuleState, ReloadModuleRequestSchema, RemoveModuleRequestSchema, RevisionState, RollbackModuleRequestSchema } from "../../../runtime/contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
+import { GetModuleRequestSchema, InstallModuleRequestSchema, ListModulesRequestSchema, ListSwapsRequestSchema, ModuleState, ReloadModuleRequestSchema, RemoveModuleRequestSchema, RevisionState, RollbackModuleRequestSchema, SwapOptionsSchema, SwapState } from "../../../runtime/contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import { SirsiError } from "../../../runtime/core/errors.ts";
 import { DEFAULT_GUEST_LIMITS } from "../../../runtime/core/limits.ts";
 import { agentTypesOf, createHypervisorService } from "../../../runtime/hypervisor/hypervisor-service.ts";
 import type { ModuleOperations } from "../../../runtime/hypervisor/hypervisor-service.ts";
 import type { HypervisorServiceApi } from "../../../runtime/hypervisor/service-api.ts";
 import type { InstallOutcome, ModuleView, Revision } from "../../../runtime/module/index.ts";
+import { newSwap } from "../../../runtime/hypervisor/swap/swap-record.ts";
+import type { SwapRecord } from "../../../runtime/store/store.ts";
 import { manifest } from "../../support/fake-agents.ts";
 import { operatorBench } from "../../support/operator-bench.ts";
 import { call, codeOf, refusal, wrongFields } from "../../support/service-bench.ts";
@@ -56,9 +57,12 @@ function view(active: Revision | null, changes: Partial<ModuleView> = {}): Modul
 let views: ModuleView[];
 let outcome: InstallOutcome;
 let asked: unknown[];
-let swaps: string[];
+let swaps: unknown[];
+let kept: SwapRecord[];
 let service: HypervisorServiceApi;
-const SWAPPED: SwapReport = { moved: 3, kept: 2, failed: 1, failureReason: "load() trapped" };
+const PLAN = { swapId: "s1", module: "aws", fromDigest: OLD.digest, toDigest: NEW.digest, canaryPercent: 10, watchMs: 5_000 };
+const RECORD: SwapRecord = { ...newSwap(PLAN, 7_000), state: "WATCHING", moved: 3, kept: 2, failed: 1, pauseP99Ms: 4.5, rehearsal: ["all as before"] };
+const SWAPPED = { moved: 3, kept: 2, failed: 1, failureReason: "load() trapped", swapId: "s1", state: SwapState.WATCHING, rehearsal: ["all as before"] };
 
 const modules: ModuleOperations = {
   list: () => views,
@@ -71,15 +75,15 @@ const modules: ModuleOperations = {
     asked.push([bytes, options]);
     return Promise.resolve(outcome);
   },
-  reload: (name) => {
-    asked.push(name);
+  reload: (name, options) => {
+    asked.push([name, options]);
     modules.get(name);
-    return outcome.kind === "valid" ? Promise.reject(new SirsiError("INTERNAL", "reload never only validates")) : Promise.resolve(outcome);
+    return Promise.resolve(outcome);
   },
-  rollback: (name, digest) => {
-    asked.push([name, digest]);
+  rollback: (name, digest, options) => {
+    asked.push([name, digest, options]);
     modules.get(name);
-    return outcome.kind === "valid" ? Promise.reject(new SirsiError("INTERNAL", "rollback never only validates")) : Promise.resolve(outcome);
+    return Promise.resolve(outcome);
   },
   remove: (name) => Promise.resolve({ ...modules.get(name), state: "RETIRED", active: null }),
   resolve: () => NEW,
@@ -87,22 +91,34 @@ const modules: ModuleOperations = {
 
 beforeEach(() => {
   views = [view(NEW)];
-  outcome = { kind: "activated", module: "aws", from: OLD, to: NEW };
+  outcome = { kind: "candidate", module: "aws", from: OLD, to: NEW, asked: true };
   asked = [];
   swaps = [];
+  kept = [RECORD];
   service = createHypervisorService({
     modules,
-    liveAgents: (name) => (name === "aws" ? new Map([[OLD.digest, 4], [NEW.digest, 7]]) : new Map()),
-    swapAgents: (module, toDigest) => {
-      swaps.push(`${module} ${toDigest.slice(0, 1)}`);
-      return Promise.resolve(SWAPPED);
+    liveAgents: (name) => Promise.resolve(name === "aws" ? new Map([[OLD.digest, 4], [NEW.digest, 7]]) : new Map()),
+    swaps: {
+      perform: ({ module, to }, choices) => {
+        swaps.push([module, to.digest.slice(0, 1), choices]);
+        return Promise.resolve({ record: RECORD, failureReason: "load() trapped" });
+      },
+      dryRun: (to, choices) => {
+        swaps.push(["dry", to.digest.slice(0, 1), choices]);
+        return Promise.resolve({ record: { ...RECORD, state: "DRY_RUN" }, failureReason: "" });
+      },
     },
+    swapDefaults: { canaryPercent: 10, watchMs: 9_000, rehearseAgents: 3 },
+    store: { listSwaps: (module, limit) => Promise.resolve(kept.filter((one) => module === null || one.module === module).slice(0, limit)) },
     baseEvery: 32,
     operator: operatorBench().deps,
   });
 });
 
-const install = (wasm: Uint8Array, validateOnly = false) => service.installModule(create(InstallModuleRequestSchema, { wasm, validateOnly }), call());
+const DEFAULTS = { canaryPercent: 10, watchMs: 9_000, dryRun: false };
+const install = (wasm: Uint8Array, validateOnly = false, swap?: Partial<{ canaryPercent: number; watchMs: bigint; dryRun: boolean }>) =>
+  service.installModule(create(InstallModuleRequestSchema, { wasm, validateOnly, ...(swap === undefined ? {} : { swap: create(SwapOptionsSchema, swap) }) }), call());
+const listSwaps = (module = "", pageSize = 0) => service.listSwaps(create(ListSwapsRequestSchema, { module, pageSize }), call());
 const getModule = (name: string) => service.getModule(create(GetModuleRequestSchema, { name }), call());
 const reload = (name: string) => service.reloadModule(create(ReloadModuleRequestSchema, { name }), call());
 const rollback = (name: string, digest = "") => service.rollbackModule(create(RollbackModuleRequestSchema, { name, digest }), call());
@@ -156,10 +172,19 @@ describe("InstallModule", () => {
   it("activates, moves the live agents and tells of both", async () => {
     const { module, revision: installed, swap } = await install(EMPTY_WASM);
     expect(asked).toEqual([[EMPTY_WASM, { validateOnly: false }]]);
-    expect(swaps).toEqual(["aws b"]);
+    expect(swaps).toEqual([["aws", "b", DEFAULTS]]);
     expect(module!.name).toBe("aws");
     expect(installed).toMatchObject({ digest: NEW.digest, state: RevisionState.ACTIVE });
     expect(swap).toMatchObject(SWAPPED);
+  });
+
+  it("moves them as the request says, and rehearses alone when it is to", async () => {
+    await install(EMPTY_WASM, false, { canaryPercent: 25, watchMs: 0n });
+    outcome = { kind: "valid", module: "aws", revision: NEW };
+    expect((await install(EMPTY_WASM, false, { dryRun: true })).swap).toMatchObject({ state: SwapState.DRY_RUN });
+    expect(asked[1]).toEqual([EMPTY_WASM, { validateOnly: true }]);
+    expect(swaps).toEqual([["aws", "b", { canaryPercent: 25, watchMs: 0, dryRun: false }], ["dry", "b", { ...DEFAULTS, dryRun: true }]]);
+    expect(wrongFields(await refusal(install(EMPTY_WASM, false, { canaryPercent: 101, watchMs: -1n })))).toEqual(["swap.canary_percent", "swap.watch_ms"]);
   });
 
   it("only looks when it is told to, at a module that is not there yet too", async () => {
@@ -186,7 +211,7 @@ describe("InstallModule", () => {
 
   it("shows a revision that the module's list has lost already", async () => {
     const third = revision("aws", "3.0.0", "f");
-    outcome = { kind: "activated", module: "aws", from: NEW, to: third };
+    outcome = { kind: "activated", module: "aws", from: null, to: third };
     expect((await install(EMPTY_WASM)).revision).toMatchObject({ digest: third.digest, version: "3.0.0" });
   });
 
@@ -200,8 +225,9 @@ describe("ReloadModule, RollbackModule and RemoveModule", () => {
     expect((await reload("aws")).swap).toMatchObject(SWAPPED);
     expect((await rollback("aws")).swap).toMatchObject(SWAPPED);
     expect((await rollback("aws", "abcdef12")).module!.name).toBe("aws");
-    expect(asked).toEqual(["aws", ["aws", null], ["aws", "abcdef12"]]);
-    expect(swaps).toEqual(["aws b", "aws b", "aws b"]);
+    const options = { validateOnly: false };
+    expect(asked).toEqual([["aws", options], ["aws", null, options], ["aws", "abcdef12", options]]);
+    expect(swaps).toEqual([["aws", "b", DEFAULTS], ["aws", "b", DEFAULTS], ["aws", "b", DEFAULTS]]);
   });
 
   it("retire a module and count who still runs", async () => {
@@ -214,6 +240,21 @@ describe("ReloadModule, RollbackModule and RemoveModule", () => {
       expect(await codeOf(operate("nope"))).toBe("MODULE_NOT_FOUND");
     }
     for (const digest of ["abc", "XYZXYZXY", "a".repeat(65)]) expect(wrongFields(await refusal(rollback("aws", digest)))).toEqual(["digest"]);
+  });
+});
+
+describe("ListSwaps", () => {
+  it("shows each with its times, counts, pauses and findings", async () => {
+    kept = [{ ...RECORD, state: "REVERTED", reason: "too many faults", endedAt: 8_000, reverted: 3 }, { ...RECORD, swapId: "s0", module: "gcp" }];
+    const { swaps: listed } = await listSwaps();
+    expect(listed[0]).toMatchObject({ swapId: "s1", state: SwapState.REVERTED, reason: "too many faults", fromDigest: OLD.digest, toDigest: NEW.digest, watchMs: 5_000n, moved: 3, reverted: 3, pauseP99Ms: 4.5, rehearsal: ["all as before"] });
+    expect(listed.map(({ startedAt, endedAt }) => [timestampMs(startedAt!), endedAt === undefined ? null : timestampMs(endedAt)])).toEqual([[7_000, 8_000], [7_000, null]]);
+    expect((await listSwaps("gcp")).swaps.map(({ swapId }) => swapId)).toEqual(["s0"]);
+    expect((await listSwaps("", 1)).swaps.length).toBe(1);
+  });
+
+  it("refuses a name and a size that cannot be", async () => {
+    expect(wrongFields(await refusal(listSwaps("x".repeat(300), -1)))).toEqual(["module", "page_size"]);
   });
 });
 
