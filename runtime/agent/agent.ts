@@ -13,8 +13,6 @@
  */
 import type { Suggestion, SuggestionContext } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { AgentEvent } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
-import type { Timer } from "../core/clock.ts";
-import { Deferred } from "../core/deferred.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { Revision } from "../module/revision.ts";
 import { LatencyHistogram } from "../observe/index.ts";
@@ -23,33 +21,29 @@ import { AgentLedger } from "./agent-ledger.ts";
 import { type AgentPhase, type AgentPhaseEvent, phaseReason, publicState, transition } from "./agent-state.ts";
 import { type OwnHealth, ownHealthOf, viewOf } from "./agent-view.ts";
 import type { AgentChanges, AgentView, Delivery, Reply } from "./agents.ts";
+import { Arrivals } from "./arrivals.ts";
 import { bringUp } from "./bring-up.ts";
 import { Changes } from "./changes.ts";
 import { Conversation } from "./conversation.ts";
 import { isDurable } from "./durability.ts";
-import { settledWithin } from "./grace.ts";
+import { Ending } from "./ending.ts";
 import { Inbox } from "./inbox.ts";
 import { InstanceSlot } from "./instance-slot.ts";
 import { instanceSource } from "./instance-source.ts";
 import { IntervalSaver } from "./interval-saver.ts";
-import { tellShutdown } from "./life.ts";
 import { Deaths } from "./poison.ts";
 import { recordStep } from "./record-step.ts";
+import { Recovery } from "./recovery.ts";
+import { relocate } from "./relocation.ts";
 import { answerRepeat } from "./repeat.ts";
-import { endsFor, FaultHistory } from "./restart-policy.ts";
 import { isSame, resumeStep, runStep, type Stepper } from "./run-step.ts";
 import { announce, type Completed, letGo } from "./run-work.ts";
 import { isGuestFault } from "./step.ts";
 import { answerLateRepeat, giveUpOn } from "./step-failure.ts";
 import type { ModuleCells, Surroundings } from "./surroundings.ts";
-import { type SwapCause, type SwapOutcome, swapLife } from "./swap.ts";
-import type { HealthWork, Work } from "./work.ts";
-import { workOfWait } from "./wait-record.ts";
+import type { SwapCause, SwapOutcome } from "./swap.ts";
+import type { Work } from "./work.ts";
 
-/** How long a stopped agent may go on with the step in hand. */
-const STOP_GRACE_MS = 2_000;
-/** How long a guest may think about its health. */
-const EXAMINE_MS = 5_000;
 
 export class Agent implements Stepper {
   readonly id: string;
@@ -64,17 +58,14 @@ export class Agent implements Stepper {
   #phase: AgentPhase = { kind: "initializing" };
   readonly #inbox: Inbox;
   #current: Work | null = null;
-  readonly #changes = new Changes();
+  readonly changes = new Changes();
+  readonly #arrivals: Arrivals;
   readonly #saver: IntervalSaver;
-  readonly #faults: FaultHistory;
+  readonly #recovery: Recovery;
   readonly #deaths = new Deaths();
   #ownHealth: OwnHealth | null = null;
   #cells: ModuleCells;
-  #restartTimer: Timer | null = null;
-  /** Timers that are in hand or wait in the mailbox, by name and time. */
-  readonly #firing = new Map<string, Promise<void>>();
-  #ending: Promise<void> | null = null;
-  #endNoted = false;
+  readonly #ending = new Ending(this);
 
   constructor(around: Surroundings, record: AgentRecord, revision: Revision, stored: StoredAgent | null) {
     this.around = around;
@@ -86,8 +77,9 @@ export class Agent implements Stepper {
     this.conversation = new Conversation(around.exchangesKept, stored?.exchangeSequence ?? 0);
     this.ledger = new AgentLedger(around, record, stored, this.conversation);
     this.slot = new InstanceSlot(instanceSource(this));
+    this.#arrivals = new Arrivals(this);
     this.#saver = new IntervalSaver(this);
-    this.#faults = new FaultHistory(around.restart);
+    this.#recovery = new Recovery(this);
     this.#cells = around.cells(record.module);
     around.revisions.retain(revision.digest);
   }
@@ -98,6 +90,11 @@ export class Agent implements Stepper {
 
   get revision(): Revision {
     return this.#revision;
+  }
+
+  /** The step in hand. */
+  get current(): Work | null {
+    return this.#current;
   }
 
   get phase(): AgentPhase {
@@ -116,12 +113,12 @@ export class Agent implements Stepper {
   /** Nothing in hand, nothing waiting, nothing pending: it may leave memory. */
   get restful(): boolean {
     const { kind } = this.#phase;
-    return (kind === "ready" || kind === "quarantined") && this.#current === null && this.#inbox.size === 0 && this.#changes.idle;
+    return (kind === "ready" || kind === "quarantined") && this.#current === null && this.#inbox.size === 0 && this.changes.idle;
   }
 
   /** Its step waits, the wait is committed, and nothing else keeps it: after a restart it goes on there. */
   get resumable(): boolean {
-    return this.#current !== null && this.ledger.inWait && this.#inbox.size === 0 && this.#changes.idle;
+    return this.#current !== null && this.ledger.inWait && this.#inbox.size === 0 && this.changes.idle;
   }
 
   /** Guest memory; 0 without an instance. */
@@ -144,8 +141,8 @@ export class Agent implements Stepper {
       atWork: this.#current !== null,
       memoryBytes: this.slot.memoryBytes,
       latency: this.latency,
-      restarts: this.#faults.restarts,
-      recentFault: this.#faults.recent(clock.monotonic()),
+      restarts: this.#recovery.restarts,
+      recentFault: this.#recovery.recentFault,
       ownHealth: this.#ownHealth,
       idleAfterMs,
       now: clock.now(),
@@ -153,7 +150,7 @@ export class Agent implements Stepper {
   }
 
   /** As the store has it: what a host that finds it there needs to know. Only a quarantine or an end outlasts a restart. */
-  #noted(record: AgentRecord): AgentRecord {
+  noted(record: AgentRecord = this.#record): AgentRecord {
     const { kind } = this.#phase;
     const lasting = kind === "quarantined" || kind === "terminated";
     return { ...record, state: lasting ? publicState(this.#phase) : "READY", statusMessage: phaseReason(this.#phase), updatedAt: this.around.clock.now() };
@@ -166,8 +163,8 @@ export class Agent implements Stepper {
     const life = await bringUp(this, deadline);
     this.slot.adopt(life);
     if (!this.durable) letGo(life.effects, this.around, this.#record);
-    this.#move({ kind: "opened" });
-    this.#pump();
+    this.move({ kind: "opened" });
+    this.pump();
   }
 
   /** It may have been stopped while it came up, or moved. */
@@ -177,24 +174,13 @@ export class Agent implements Stepper {
 
   /** A stored agent, known again; its instance is opened when it is needed. */
   restored(): void {
-    this.#move({ kind: "opened" });
-    if (this.#record.state === "ERROR") this.#move({ kind: "faulted", reason: this.#record.statusMessage, giveUp: true });
+    this.move({ kind: "opened" });
+    if (this.#record.state === "ERROR") this.move({ kind: "faulted", reason: this.#record.statusMessage, giveUp: true });
   }
 
   /** Goes on with the step that the store has waiting (D4). Right after `restored`, before any other work. */
   resumeWait(stored: WaitRecord): void {
-    const { clock, log } = this.around;
-    this.ledger.foundWait();
-    try {
-      const work = workOfWait(stored, clock);
-      if (work.kind === "message") this.conversation.begin(work.delivery.message.messageId, work.delivery.message, work.reply.promise);
-      if (work.kind === "timer") this.#fires(work.timerId, work.dueAt, work.reply.promise);
-      work.reply.promise.catch((thrown: unknown) => log.warn({ agentId: this.id, err: SirsiError.from(thrown).message }, "a step that had waited through a restart ended with an error"));
-      this.#enqueue(work, RESUMED_PRIORITY);
-    } catch (thrown) {
-      log.error({ agentId: this.id, err: SirsiError.from(thrown).message }, "a step that waited is rolled back");
-      this.between(() => this.ledger.giveUpWait(stored.messageId)).catch((failed: unknown) => log.warn({ agentId: this.id, err: SirsiError.from(failed).message }, "a wait could not be taken back; the agent's next commit ends it"));
-    }
+    this.#arrivals.wait(stored);
   }
 
   // --- work --------------------------------------------------------------------
@@ -202,8 +188,8 @@ export class Agent implements Stepper {
   /** D2: a message id known to the conversation never becomes work again. */
   send(delivery: Delivery): Promise<Reply> {
     const known = this.conversation.find(delivery.message.messageId);
-    if (known !== undefined || (this.durable && !this.#knowsIds)) return answerRepeat(this, delivery, known, () => this.#accept(delivery));
-    return this.#accept(delivery);
+    if (known !== undefined || (this.durable && !this.#knowsIds)) return answerRepeat(this, delivery, known, () => this.#arrivals.message(delivery));
+    return this.#arrivals.message(delivery);
   }
 
   /** Whether an id that the conversation does not have may be begun on. A commit that comes later than the reply finds a repeat too late. */
@@ -211,93 +197,58 @@ export class Agent implements Stepper {
     return this.#revision.manifest.durability === "interval" ? this.conversation.whole : this.conversation.complete;
   }
 
-  #accept(delivery: Delivery): Promise<Reply> {
-    const refusal = this.#inbox.refusal();
-    if (refusal !== null) return Promise.reject(refusal);
-    const reply = new Deferred<Reply>();
-    this.conversation.begin(delivery.message.messageId, delivery.message, reply.promise);
-    const queuedAt = this.around.clock.monotonic();
-    this.#enqueue({ kind: "message", delivery, reply, queuedAt, deadline: delivery.deadline ?? queuedAt + this.#revision.limits.stepTimeoutMs, signal: delivery.signal, wait: null }, delivery.priority);
-    return reply.promise;
-  }
-
   suggest(context: SuggestionContext, max: number, deadline: number | null, signal: AbortSignal | null): Promise<readonly Suggestion[]> {
-    const refusal = this.#inbox.refusal();
-    if (refusal !== null) return Promise.reject(refusal);
-    const reply = new Deferred<readonly Suggestion[]>();
-    this.#enqueue({ kind: "suggest", context, max, reply, ...this.#when(deadline), signal }, 0);
-    return reply.promise;
+    return this.#arrivals.suggestion(context, max, deadline, signal);
   }
 
   /** An event on a topic that it hears. False when its mailbox would not take it. */
   hear(event: AgentEvent): boolean {
-    if (this.#inbox.refusal() !== null) return false;
-    const reply = new Deferred<void>();
-    reply.promise.catch((thrown: unknown) => this.around.log.warn({ agentId: this.id, err: SirsiError.from(thrown).message }, "an event was not handled"));
-    this.#enqueue({ kind: "event", event, reply, ...this.#when(null), signal: null, wait: null }, 0);
-    return true;
+    return this.#arrivals.event(event);
   }
 
   /** Resolves when the timer's step is committed, or when it was given up for good. */
-  fire({ timerId, dueAt, payload }: TimerRecord): Promise<void> {
-    const inHand = this.#firing.get(timerKey(timerId, dueAt));
-    if (inHand !== undefined) return inHand;
-    const refusal = this.#inbox.refusal();
-    if (refusal !== null) return Promise.reject(refusal);
-    const reply = new Deferred<void>();
-    this.#fires(timerId, dueAt, reply.promise);
-    this.#enqueue({ kind: "timer", timerId, dueAt, payload, reply, ...this.#when(null), signal: null, wait: null }, 0);
-    return reply.promise;
-  }
-
-  #fires(timerId: string, dueAt: number, done: Promise<void>): void {
-    const key = timerKey(timerId, dueAt);
-    this.#firing.set(key, done);
-    const forget = () => this.#firing.delete(key);
-    done.then(forget, forget);
+  fire(timer: TimerRecord): Promise<void> {
+    return this.#arrivals.timer(timer);
   }
 
   /** Asks the guest for its health, when it has an instance and nothing else to do. Never rejects. */
   async examine(): Promise<void> {
     if (this.#phase.kind !== "ready" || !this.restful || this.slot.live === null) return;
-    const reply: HealthWork["reply"] = new Deferred();
-    this.#enqueue({ kind: "health", reply, ...this.#when(this.around.clock.monotonic() + EXAMINE_MS), signal: null }, 0);
-    this.#ownHealth = ownHealthOf(await reply.promise.catch(SirsiError.from));
+    this.#ownHealth = ownHealthOf(await this.#arrivals.health().catch((thrown: unknown) => SirsiError.from(thrown)));
   }
 
-  #when(deadline: number | null): Pick<Work, "queuedAt" | "deadline"> {
-    const queuedAt = this.around.clock.monotonic();
-    return { queuedAt, deadline: deadline ?? queuedAt + this.#revision.limits.stepTimeoutMs };
+  refusal(): SirsiError | null {
+    return this.#inbox.refusal();
   }
 
   /** Most work finds its agent at rest and spares itself the mailbox. */
-  #enqueue(work: Work, priority: number): void {
+  enqueue(work: Work, priority: number): void {
     if (this.#phase.kind === "ready" && this.#inbox.size === 0 && this.#inbox.tooLate(work, work.queuedAt) === null) {
       this.#begin(work);
       return;
     }
     this.#inbox.push(work, priority);
-    this.#pump();
+    this.pump();
   }
 
-  #pump(): void {
+  pump(): void {
     if (this.#phase.kind !== "ready") return;
-    const change = this.#changes.next();
+    const change = this.changes.next();
     if (change === undefined) {
       const work = this.#inbox.take();
       if (work !== undefined) this.#begin(work);
       return;
     }
-    this.#move(STEP_BEGINS);
-    void this.#changes.alone(() => change.act()).catch((thrown: unknown) => change.refuse(SirsiError.from(thrown))).then(() => {
+    this.move(STEP_BEGINS);
+    void this.changes.alone(() => change.act()).catch((thrown: unknown) => change.refuse(SirsiError.from(thrown))).then(() => {
       if (this.#phase.kind === "terminated") this.slot.drop();
-      this.#move(STEP_ENDED);
-      this.#pump();
+      this.move(STEP_ENDED);
+      this.pump();
     });
   }
 
   #begin(work: Work): void {
-    this.#move(STEP_BEGINS);
+    this.move(STEP_BEGINS);
     this.#current = work;
     void this.#run(work);
   }
@@ -325,8 +276,8 @@ export class Agent implements Stepper {
     }
     if (this.#current === work) this.#current = null;
     else this.slot.drop(); // Given up meanwhile, it may have opened an instance since.
-    this.#move(STEP_ENDED);
-    this.#pump();
+    this.move(STEP_ENDED);
+    this.pump();
   }
 
   #write(completed: Completed): Promise<void> | null {
@@ -383,61 +334,25 @@ export class Agent implements Stepper {
     }
     if (error.code === "INTERNAL") this.around.log.error({ agentId: this.id, err: error.details.cause ?? error }, "a step failed for a fault of the host");
     this.ledger.countError(this.around.clock.now());
-    this.#publish("ERROR_OCCURRED", { reason: error.code, message: error.message });
+    this.publish("ERROR_OCCURRED", { reason: error.code, message: error.message });
     const verdict = await giveUpOn(this, this.#deaths, work, error);
     if (this.#current !== work) return;
     if (verdict.kind === "failed") this.fail(work, verdict.error);
     else if (work.kind === "timer") work.reply.resolve();
-    if (error.code === "STORE_CORRUPT" && this.slot.damaged) this.#quarantine(error.message);
-    else if (isGuestFault(error)) this.#faulted(error);
-  }
-
-  #faulted(error: SirsiError): void {
-    if (this.#phase.kind === "terminated") return;
-    const { clock, metrics, log, random, supervision } = this.around;
-    metrics.counter("sirsi_guest_faults_total", this.#record.module, error.code.toLowerCase()).inc();
-    log.warn({ agentId: this.id, sessionId: this.sessionId, module: this.#record.module, code: error.code, err: error.message }, "an agent failed and goes back to its last commit");
-    if (endsFor(this.#revision.manifest.restart, error)) {
-      this.#move({ kind: "stopped", reason: error.message });
-      supervision.finished(this, error.message);
-      return;
-    }
-    const delayMs = this.#faults.note(error.message, clock.monotonic(), random());
-    if (delayMs === null) {
-      this.#quarantine(error.message);
-      return;
-    }
-    // Without a delay the end of the step makes it ready, and the next one opens it anew.
-    if (delayMs > 0) {
-      this.#move({ kind: "faulted", reason: error.message, giveUp: false });
-      this.#restartTimer = clock.after(delayMs, () => {
-        this.#move({ kind: "restarted" });
-        this.#pump();
-      });
-    }
-    supervision.restarted(this);
-  }
-
-  #quarantine(reason: string): void {
-    this.#move({ kind: "faulted", reason, giveUp: true });
-    this.#changes.refuseAll(new SirsiError("AGENT_QUARANTINED", `agent ${this.id} was set aside: ${reason}`));
-    this.ledger.note(this.#noted(this.#record));
+    if (error.code === "STORE_CORRUPT" && this.slot.damaged) this.#recovery.quarantine(error.message);
+    else if (isGuestFault(error)) this.#recovery.faulted(error);
   }
 
   /** Lets a quarantined agent work again, and forgets its faults. */
-  async release(): Promise<void> {
-    if (this.#phase.kind !== "quarantined") return;
-    await this.#changes.alone(() => this.around.store.putAgent({ ...this.#record, state: "READY", statusMessage: "", updatedAt: this.around.clock.now() }));
-    this.#faults.forget();
-    this.#move({ kind: "released" });
-    this.#pump();
+  release(): Promise<void> {
+    return this.#recovery.release();
   }
 
   /** Goes back to its last commit at the next quiet moment, as after a fault. One without durability begins afresh. */
   async restart(reason: string): Promise<void> {
     if (!this.#works) return;
     await this.between(async () => {
-      await this.#saver.saveNow();
+      await this.save();
       this.slot.drop();
       this.around.log.info({ agentId: this.id, reason }, "an agent was restarted");
     });
@@ -450,7 +365,7 @@ export class Agent implements Stepper {
     this.around.supervision.fenced(this);
   }
 
-  #move(event: AgentPhaseEvent): void {
+  move(event: AgentPhaseEvent): void {
     const before = this.#phase;
     const { phase, ignored } = transition(before, event);
     if (ignored) return;
@@ -458,10 +373,10 @@ export class Agent implements Stepper {
     // READY to BUSY and back is every message's way; the rest is news.
     if (event === STEP_BEGINS || event === STEP_ENDED || phase.kind === "left") return;
     const [from, to] = [publicState(before), publicState(phase)];
-    if (from !== to) this.#publish("STATUS_CHANGED", { from, to, reason: phaseReason(phase) });
+    if (from !== to) this.publish("STATUS_CHANGED", { from, to, reason: phaseReason(phase) });
   }
 
-  #publish(type: string, attributes: Readonly<Record<string, string>>): void {
+  publish(type: string, attributes: Readonly<Record<string, string>>): void {
     this.around.publish({ type, sessionId: this.sessionId, sourceAgentId: this.id, targetAgentId: "", payload: null, topic: "", attributes, traceparent: "" });
   }
 
@@ -478,37 +393,12 @@ export class Agent implements Stepper {
     // What set it aside was the revision that it leaves: it works again on the other.
     const released = cause === "revert" && this.#phase.kind === "quarantined";
     if (!this.#works && !released) return Promise.resolve({ kind: "kept", reason: `the agent is ${this.#phase.kind}` });
-    const moved = this.between(() => this.#swap(to, cause)).catch((thrown: unknown): SwapOutcome => ({ kind: "kept", reason: SirsiError.from(thrown).message }));
+    const moved = this.between(() => relocate(this, to, cause)).catch((thrown: unknown): SwapOutcome => ({ kind: "kept", reason: SirsiError.from(thrown).message }));
     if (released) this.release().catch((thrown: unknown) => this.around.log.warn({ agentId: this.id, err: SirsiError.from(thrown).message }, "an agent that was set aside waits to move back: its release could not be noted"));
     return moved;
   }
 
-  async #swap(to: Revision, cause: SwapCause): Promise<SwapOutcome> {
-    if (to.digest === this.#revision.digest) return { kind: "kept", reason: "it is on that revision already" };
-    try {
-      await this.#saver.saveNow();
-      const outcome = await swapLife({
-        around: this.around,
-        record: this.#noted(this.#record),
-        from: this.#revision,
-        to,
-        cause,
-        openOld: () => this.slot.open(),
-        commit: (record, base) => {
-          this.requireNotEnded();
-          return this.ledger.commitSwap(record, to, base, cause);
-        },
-      });
-      if (outcome.kind === "moved") this.#moveTo(to, outcome);
-      else if (outcome.kind === "failed" && outcome.spoiled === true) this.lost();
-      return outcome;
-    } catch (thrown) {
-      this.lost();
-      return { kind: "failed", reason: SirsiError.from(thrown).message };
-    }
-  }
-
-  #moveTo(to: Revision, { life, record }: Extract<SwapOutcome, { kind: "moved" }>): void {
+  settleOn(to: Revision, { life, record }: Extract<SwapOutcome, { kind: "moved" }>): void {
     const from = this.#revision;
     this.slot.drop();
     if (this.#phase.kind === "terminated") life.handle.close();
@@ -518,12 +408,17 @@ export class Agent implements Stepper {
     this.slot.adopt(life);
     this.around.revisions.retain(to.digest);
     this.around.revisions.release(from.digest);
-    this.#publish("AGENT_SWAPPED", { from: from.digest, to: to.digest, version: to.manifest.version });
+    this.publish("AGENT_SWAPPED", { from: from.digest, to: to.digest, version: to.manifest.version });
+  }
+
+  /** Commits what was answered for and is in memory alone; the agent is quiet. */
+  save(): Promise<void> {
+    return this.#saver.saveNow();
   }
 
   update(changes: AgentChanges): Promise<void> {
-    return this.#changes.alone(async () => {
-      const record = this.#noted({ ...this.#record, ...changes });
+    return this.changes.alone(async () => {
+      const record = this.noted({ ...this.#record, ...changes });
       await this.around.store.putAgent(record);
       this.#record = { ...this.#record, ...changes, updatedAt: record.updatedAt };
     });
@@ -531,8 +426,8 @@ export class Agent implements Stepper {
 
   /** Does something between two steps. Rejects when it fails, or when the agent will take no step any more. */
   between<T>(act: () => Promise<T>): Promise<T> {
-    const done = this.#changes.add(act);
-    this.#pump();
+    const done = this.changes.add(act);
+    this.pump();
     return done;
   }
 
@@ -556,42 +451,22 @@ export class Agent implements Stepper {
   }
 
   #leaveBehind(error: SirsiError): void {
-    this.#move({ kind: "left" });
-    this.#abandon(error);
+    this.move({ kind: "left" });
+    this.abandon(error);
     this.slot.drop();
     this.around.revisions.release(this.#revision.digest);
   }
 
-  /** Ends the agent for good. Repeatable: an end that could not be noted in the store is noted by the next try. */
-  async stop(reason: string): Promise<void> {
-    this.#ending ??= this.#end(reason);
-    await this.#ending;
-    if (this.#endNoted) return;
-    await this.around.store.putAgent(this.#noted(this.#record));
-    if (this.#endNoted) return;
-    this.#endNoted = true;
-    this.#publish("AGENT_STOPPED", { reason: phaseReason(this.#phase), module: this.#record.module });
+  /** Ends the agent for good. Repeatable. */
+  stop(reason: string): Promise<void> {
+    return this.#ending.stop(reason);
   }
 
-  /** Waiting work is refused at once; the step in hand has a short grace. */
-  async #end(reason: string): Promise<void> {
+  /** What its step ends with is for nobody any more; its caller gets this error. */
+  giveUpCurrent(error: SirsiError): void {
     const current = this.#current;
-    this.#move({ kind: "stopped", reason });
-    const refusal = this.#inbox.refusal() ?? new SirsiError("AGENT_TERMINATED", reason);
-    this.#abandon(refusal);
-    const inOrder = current === null || (await this.#grace(current, refusal));
-    const { live } = this.slot;
-    if (live !== null && inOrder) await tellShutdown(this.around, live, this.#revision, this.#record, reason);
-    this.slot.drop();
-    this.around.revisions.release(this.#revision.digest);
-  }
-
-  /** Whether the step ended by itself. */
-  #grace(current: Work, refusal: SirsiError): Promise<boolean> {
-    return settledWithin(this.around.clock, STOP_GRACE_MS, current.reply.promise, () => {
-      this.#current = null;
-      this.fail(current, refusal);
-    });
+    this.#current = null;
+    if (current !== null) this.fail(current, error);
   }
 
   /**
@@ -599,31 +474,24 @@ export class Agent implements Stepper {
    * goes on when it is back. Resolves when what was unsaved is committed, or cannot be.
    */
   async close(): Promise<void> {
-    const current = this.#current;
-    this.#current = null;
+    const resting = this.#current === null;
     const refusal = new SirsiError("SHUTTING_DOWN", "the host is shutting down; the message had no effect, send it again when the host is back", { retryAfterMs: 1_000 });
     const goesOn = new SirsiError("SHUTTING_DOWN", "the host is shutting down in the middle of the step, which goes on when it is back; send the message again then, under the same id, for its reply", { retryAfterMs: 1_000 });
-    if (current !== null) this.fail(current, this.ledger.inWait ? goesOn : refusal);
-    this.#abandon(refusal);
-    if (current === null) await this.#saver.saveNow().catch(() => undefined);
+    this.giveUpCurrent(this.ledger.inWait ? goesOn : refusal);
+    this.abandon(refusal);
+    if (resting) await this.#saver.saveNow().catch(() => undefined);
     this.slot.drop();
   }
 
   /** Refuses all that waits. */
-  #abandon(refusal: SirsiError): void {
-    this.#restartTimer?.cancel();
+  abandon(refusal: SirsiError): void {
+    this.#recovery.close();
     this.#saver.close();
     this.#inbox.close();
     for (const work of this.#inbox.remove(() => true)) this.fail(work, refusal);
-    this.#changes.refuseAll(refusal);
+    this.changes.refuseAll(refusal);
   }
 }
 
 const STEP_BEGINS: AgentPhaseEvent = { kind: "step_begins" };
 const STEP_ENDED: AgentPhaseEvent = { kind: "step_ended" };
-/** Priority.CRITICAL: it was in hand before anything else came. */
-const RESUMED_PRIORITY = 4;
-
-function timerKey(timerId: string, dueAt: number): string {
-  return `${timerId}@${dueAt}`;
-}

@@ -118,12 +118,25 @@ export async function answerWaits(run: WaitingRun, first: WaitingStep, resumed: 
     if (goesOn !== null) faultPoint("wait.resumed");
     goesOn = null;
     outcome = await handle.resume(response, budgetOf(run, waiting));
-    for (let again = 1; kept && outcome.kind === "lost" && !outcome.culprit && again < RESUMES_MAX; again++) {
-      handle = await run.keeper.reopen();
-      outcome = await handle.resume(response, budgetOf(run, waiting));
-    }
+    if (kept && isBystander(outcome)) ({ handle, outcome } = await resumeElsewhere(run, run.keeper, response, waiting, outcome));
   }
   return endOf(outcome);
+}
+
+/** Its shard ended, through no doing of its own. */
+function isBystander(outcome: ShardStepOutcome): boolean {
+  return outcome.kind === "lost" && !outcome.culprit;
+}
+
+/** In another instance that is in the wait. */
+async function resumeElsewhere(run: WaitingRun, keeper: WaitKeeper, response: Uint8Array, waiting: WaitingStep, lost: ShardStepOutcome): Promise<{ readonly handle: InstanceHandle; readonly outcome: ShardStepOutcome }> {
+  let { handle } = run;
+  let outcome = lost;
+  for (let again = 1; isBystander(outcome) && again < RESUMES_MAX; again++) {
+    handle = await keeper.reopen();
+    outcome = await handle.resume(response, budgetOf(run, waiting));
+  }
+  return { handle, outcome };
 }
 
 function answer(run: WaitingRun, request: Uint8Array, traits: RequestTraits, number: number, waitedMs: number): Promise<Uint8Array> {
