@@ -40,6 +40,8 @@ export interface ResidentsReport {
 }
 
 const AT_ONCE = 64;
+/** Nobody leaves memory: what is weighed is there. */
+const RESIDENT_MAX = 15_000;
 const SESSION_AGENTS = 1_000;
 const CALL: CallContext = { deadline: null, signal: new AbortController().signal, traceparent: "" };
 
@@ -75,7 +77,7 @@ interface Resident {
 async function host(ask: ResidentsAsk): Promise<ResidentsReport> {
   const dataDir = join(ask.folder, "residents");
   mkdirSync(dataDir, { recursive: true });
-  const config = loadConfig({ flags: { "--data-dir": dataDir, "--modules": moduleFolder(dataDir, [ask.agentType]), "--log-level": "error" }, env: {}, cwd: dataDir });
+  const config = loadConfig({ flags: { "--data-dir": dataDir, "--modules": moduleFolder(dataDir, [ask.agentType]), "--log-level": "error" }, env: { SIRSI_AGENTS_MAX_RESIDENT: String(RESIDENT_MAX), SIRSI_AGENTS_IDLE_AFTER_SECONDS: "86400" }, cwd: dataDir });
   const running = await openHost(config);
   try {
     await running.start();

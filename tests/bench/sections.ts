@@ -6,7 +6,9 @@ import { durableSection } from "./durable-section.ts";
 import { messageSection } from "./message-section.ts";
 import { meteringSection } from "./metering-section.ts";
 import { pagingSection } from "./paging-section.ts";
+import { registeredSection } from "./registered-section.ts";
 import { residentsSection } from "./residents-section.ts";
+import { restartSection } from "./restart-section.ts";
 import type { Section } from "./section.ts";
 import { spawnSection } from "./spawn-section.ts";
 import { storeSection } from "./store-section.ts";
@@ -23,5 +25,7 @@ export const SECTIONS: readonly Section[] = [
   checkpointSection,
   storeSection,
   pagingSection,
+  registeredSection,
+  restartSection,
   admissionSection,
 ];
