@@ -16,6 +16,8 @@ import { SirsiError } from "../core/errors.ts";
 const START_BYTES = 16 * 1024;
 /** A batch starts about as large as the one before came to be, but never larger than this: one huge state is soon forgotten. */
 const START_MAX_BYTES = 256 * 1024;
+/** Up to here a loop is faster than a call. */
+const SHORT_BYTES = 16;
 /** The longest a 32-bit number can be, seven bits a byte. */
 const VARINT_BYTES = 5;
 
@@ -93,7 +95,8 @@ export class FrameWriter {
   /** Bytes alone, for a run that `openRun` began. */
   append(source: Buffer, from: number, to: number): void {
     this.#room(to - from);
-    source.copy(this.#bytes, this.#length, from, to);
+    if (to - from > SHORT_BYTES) source.copy(this.#bytes, this.#length, from, to);
+    else for (let at = from; at < to; at++) this.#bytes[this.#length + at - from] = source[at] as number;
     this.#length += to - from;
   }
 

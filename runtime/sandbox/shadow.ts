@@ -2,9 +2,10 @@
  * What an instance's memory was when its last state was taken, kept sparsely, and the
  * finding of what has changed since.
  *
- * Memory is cut into blocks. A block that then differed from the pristine image is kept
- * in a slot; any other was like the pristine image, or zero where that has ended. So it
- * costs room for what an agent has touched, whatever the size of its memory.
+ * Memory is cut into blocks. A block that has been seen to differ from the pristine image
+ * is kept in a slot; any other was like the pristine image, or zero where that has ended.
+ * So it costs room for what an agent has touched, whatever the size of its memory. A base
+ * begins anew, and forgets the blocks that are like the pristine image again.
  *
  * Invariant: between two images, slot or pristine image or zeros of every block are what
  * the block held when the last base or difference was written. A wait changes nothing.
@@ -14,7 +15,7 @@ import type { FrameWriter } from "./frames.ts";
 
 const BLOCK_BYTES = 1024;
 const BLOCK_WORDS = BLOCK_BYTES / 4;
-/** Blocks compared in one go; a span that differs is halved until the blocks are found. */
+/** Untouched blocks compared in one go; a span that differs is halved until the blocks are found. */
 const SPAN_BLOCKS = 64;
 /** Equal bytes between two changes that are cheaper to repeat than to skip. */
 const JOIN_BYTES = 8;
@@ -49,6 +50,8 @@ function cellsOf(bytes: Buffer): Cells {
   return { bytes, words: new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2) };
 }
 
+const LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
+
 const NOTHING = cellsOf(Buffer.alloc(0));
 const ZEROS = cellsOf(Buffer.alloc(SPAN_BLOCKS * BLOCK_BYTES));
 
@@ -59,7 +62,6 @@ export class Shadow {
   #slotOf = new Int32Array(0);
   #slots = NOTHING;
   #usedSlots = 0;
-  readonly #freeSlots: number[] = [];
 
   // While an image is written.
   #now = NOTHING;
@@ -74,16 +76,10 @@ export class Shadow {
     this.#pristineBlocks = pristine.memory.length / BLOCK_BYTES;
   }
 
-  /** Bytes that it holds. */
-  get size(): number {
-    return this.#slots.bytes.length + this.#slotOf.byteLength;
-  }
-
   /** The runs that make `memory` of the pristine image; `memory` becomes the last state. */
   writeBase(out: FrameWriter, memory: Buffer): void {
     this.#slotOf.fill(0);
     this.#usedSlots = 0;
-    this.#freeSlots.length = 0;
     this.#write(out, memory, true);
     this.#shrink();
   }
@@ -138,9 +134,17 @@ export class Shadow {
     this.#keeps = keeps;
     this.#runStart = -1;
     this.#lastEnd = 0;
+    const slotOf = this.#slotOf;
     const blocks = memory.length / BLOCK_BYTES;
     for (let block = 0; block < blocks; ) {
-      const end = this.#spanEnd(block, blocks);
+      const slot = slotOf[block] ?? 0;
+      if (slot !== 0) {
+        // What an agent has changed once it mostly changes again: not worth a look as a whole.
+        this.#compare(block, this.#slots.words, (slot - 1) * BLOCK_WORDS);
+        block++;
+        continue;
+      }
+      const end = this.#untouchedEnd(block, blocks);
       this.#search(block, end);
       block = end;
     }
@@ -149,58 +153,57 @@ export class Shadow {
     this.#out = null;
   }
 
-  /** Blocks from `first` on whose last state lies in one piece. */
-  #spanEnd(first: number, blocks: number): number {
+  /** Blocks from `first` on that were like the pristine image, or like zeros, when the last state was taken. */
+  #untouchedEnd(first: number, blocks: number): number {
     const slotOf = this.#slotOf;
-    const slot = slotOf[first] ?? 0;
-    const most = Math.min(first + SPAN_BLOCKS, slot === 0 && first < this.#pristineBlocks ? this.#pristineBlocks : blocks);
+    const most = Math.min(first + SPAN_BLOCKS, first < this.#pristineBlocks ? this.#pristineBlocks : blocks);
     let end = first + 1;
-    if (slot === 0) while (end < most && slotOf[end] === 0) end++;
-    else while (end < most && slotOf[end] === slot + end - first) end++;
+    while (end < most && slotOf[end] === 0) end++;
     return end;
   }
 
   #search(first: number, end: number): void {
-    const last = this.#lastState(first);
-    const from = this.#lastStateAt(first);
+    const known = first < this.#pristineBlocks;
+    const last = known ? this.#pristine : ZEROS;
+    const from = known ? first * BLOCK_BYTES : 0;
     if (this.#now.bytes.compare(last.bytes, from, from + (end - first) * BLOCK_BYTES, first * BLOCK_BYTES, end * BLOCK_BYTES) === 0) return;
-    if (end - first === 1) return this.#changed(first, last, from);
+    if (end - first === 1) return this.#compare(first, last.words, from >> 2);
     const middle = (first + end) >>> 1;
     this.#search(first, middle);
     this.#search(middle, end);
   }
 
-  #lastState(block: number): Cells {
-    if (this.#slotOf[block] !== 0) return this.#slots;
-    return block < this.#pristineBlocks ? this.#pristine : ZEROS;
-  }
-
-  /** Where in it, in bytes. */
-  #lastStateAt(block: number): number {
-    const slot = this.#slotOf[block] ?? 0;
-    if (slot !== 0) return (slot - 1) * BLOCK_BYTES;
-    return block < this.#pristineBlocks ? block * BLOCK_BYTES : 0;
-  }
-
-  #changed(block: number, last: Cells, from: number): void {
+  /** A block, word by word, with its last state, which lies at word `lastAt` of `last`. */
+  #compare(block: number, last: Int32Array, lastAt: number): void {
     const { words } = this.#now;
     const at = block * BLOCK_WORDS;
-    const lastAt = from >> 2;
-    for (let word = 0; word < BLOCK_WORDS; word++) {
-      if (words[at + word] !== last.words[lastAt + word]) this.#changedWord((at + word) << 2, last.bytes, (lastAt + word) << 2);
+    let differs = false;
+    for (let word = 0; word < BLOCK_WORDS; word += 4) {
+      const a = at + word;
+      const b = lastAt + word;
+      // Bit by bit, so that the four are one comparison. All of them are there: TypeScript cannot know it.
+      const first = (words[a] as number) ^ (last[b] as number);
+      const second = (words[a + 1] as number) ^ (last[b + 1] as number);
+      const third = (words[a + 2] as number) ^ (last[b + 2] as number);
+      const fourth = (words[a + 3] as number) ^ (last[b + 3] as number);
+      if ((first | second | third | fourth) === 0) continue;
+      differs = true;
+      if (first !== 0) this.#changed(a << 2, first);
+      if (second !== 0) this.#changed((a + 1) << 2, second);
+      if (third !== 0) this.#changed((a + 2) << 2, third);
+      if (fourth !== 0) this.#changed((a + 3) << 2, fourth);
     }
-    if (this.#keeps) this.#keep(block);
+    if (differs && this.#keeps) this.#keep(block);
   }
 
-  #changedWord(start: number, last: Buffer, lastStart: number): void {
-    const now = this.#now.bytes;
-    for (let byte = 0; byte < 4; byte++) {
-      if (now[start + byte] === last[lastStart + byte]) continue;
-      const at = start + byte;
-      if (this.#runStart >= 0 && at - this.#runEnd > JOIN_BYTES) this.#endRun();
-      if (this.#runStart < 0) this.#runStart = at;
-      this.#runEnd = at + 1;
-    }
+  /** The word at `start` differs in `bits`. */
+  #changed(start: number, bits: number): void {
+    const low = (31 - Math.clz32(bits & -bits)) >> 3;
+    const high = Math.clz32(bits) >> 3;
+    const first = start + (LITTLE_ENDIAN ? low : high);
+    if (this.#runStart >= 0 && first - this.#runEnd > JOIN_BYTES) this.#endRun();
+    if (this.#runStart < 0) this.#runStart = first;
+    this.#runEnd = start + 4 - (LITTLE_ENDIAN ? high : low);
   }
 
   #endRun(): void {
@@ -215,11 +218,6 @@ export class Shadow {
   /** Makes what the block holds now its last state. */
   #keep(block: number): void {
     const slot = this.#slotOf[block] ?? 0;
-    if (this.#isPristine(this.#now.bytes, block, block + 1)) {
-      if (slot !== 0) this.#freeSlots.push(slot);
-      this.#slotOf[block] = 0;
-      return;
-    }
     const kept = slot === 0 ? this.#newSlot() : slot;
     this.#slotOf[block] = kept;
     this.#now.bytes.copy(this.#slots.bytes, (kept - 1) * BLOCK_BYTES, block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
@@ -235,8 +233,6 @@ export class Shadow {
   }
 
   #newSlot(): number {
-    const free = this.#freeSlots.pop();
-    if (free !== undefined) return free;
     const capacity = this.#slots.bytes.length / BLOCK_BYTES;
     if (this.#usedSlots === capacity) this.#resize(Math.max(FIRST_SLOTS, capacity * 2));
     return ++this.#usedSlots;

@@ -246,6 +246,21 @@ describe("prepare", () => {
     expect(exported.filter((name) => name.startsWith(PREPARED.globalPrefix))).toHaveLength(3);
   });
 
+  it("leaves the image that instances begin with as it is, start function included: states open under any preparation", () => {
+    const bytes = guestModule({}, {
+      memory: '(memory (export "memory") 2)',
+      fields: `(data (i32.const 70000) "far")
+        (func $start (local $i i32)
+          (memory.fill (i32.const 1000) (i32.const 7) (i32.const 3000))
+          (loop $l (i32.store (i32.add (i32.const 9000) (local.get $i)) (local.get $i)) (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (i32.const 400)))))
+        (start $start)`,
+    });
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {});
+    const { memory } = instantiate(prepared(bytes), newHost());
+    expect(Buffer.compare(new Uint8Array(memory.buffer), new Uint8Array((exports["memory"] as WebAssembly.Memory).buffer))).toBe(0);
+    expect(new Uint8Array(memory.buffer)[3_999]).toBe(7);
+  });
+
   it("keeps function names for traces unless one is reserved", () => {
     const named = (name: string) => {
       const module = binaryen.parseText(guestText({ fields: `(func $${name} (call $${name}) (call $${name}) (unreachable))`, call: `(call $${name}) ${DONE}` }));
