@@ -114,8 +114,15 @@ export class SwapRig implements AsyncDisposable {
 
   async say(agentId: string, content: string, messageId = newId(systemClock.now())): Promise<string> {
     const message = create(MessageSchema, { messageId, content, type: MessageType.TEXT });
-    const { response } = await this.host.agentService.sendMessage(create(SendMessageRequestSchema, { sessionId: this.#sessionId, agentId, message }), call());
-    return response!.content;
+    for (;;) {
+      try {
+        const { response } = await this.host.agentService.sendMessage(create(SendMessageRequestSchema, { sessionId: this.#sessionId, agentId, message }), call());
+        return response!.content;
+      } catch (thrown) {
+        // It was leaving memory: the error says to send again.
+        if ((thrown as { readonly code: string }).code !== "AGENT_FENCED") throw thrown;
+      }
+    }
   }
 
   /** What it said, or the code of the error. */

@@ -14,7 +14,7 @@
  * - W3 Once it is active, the swap goes on until it is kept or reverted, whatever fails
  *   on the way; a later one waits for its agents to have moved, and ends its watch.
  */
-import { type Moves, MoveTally, type SwapCause } from "../../agent/index.ts";
+import { type Moves, MoveTally, type SwapCause, type SwapOutcome } from "../../agent/index.ts";
 import { type BackoffConfig, backoffMs } from "../../core/backoff.ts";
 import type { Clock } from "../../core/clock.ts";
 import { Deferred } from "../../core/deferred.ts";
@@ -66,6 +66,7 @@ export class SwapRun {
   /** Why it is given up, once that is decided; empty before. */
   #abandoned = "";
   #endWatch: (() => void) | null = null;
+  #look: (() => void) | null = null;
   #comparedWith: Tally;
 
   constructor(ground: SwapRunGround, from: Revision, to: Revision, record: SwapRecord) {
@@ -85,8 +86,10 @@ export class SwapRun {
     return this.#record;
   }
 
-  get there(): MoveTally {
-    return this.#there;
+  /** Counts an agent that moved as it came to memory. */
+  count(agentId: string, outcome: SwapOutcome): void {
+    this.#ground.moves.count(this.#there, agentId, this.to, outcome);
+    this.#look?.();
   }
 
   /** When all have moved that could, or it is over before. Rejects when the host stops first. */
@@ -295,9 +298,12 @@ export class SwapRun {
     const { clock, health } = this.#ground;
     const reason = await new Promise<string>((resolve) => {
       const timer = clock.after(Math.max(0, ms), () => resolve(this.#verdict(strictness)));
-      const unlisten = health.onBad((digest) => {
-        const found = digest === this.to.digest ? this.#verdict(strictness) : "";
+      const look = () => {
+        const found = this.#verdict(strictness);
         if (found !== "") end(found);
+      };
+      const unlisten = health.onBad((digest) => {
+        if (digest === this.to.digest) look();
       });
       const end = (why: string) => {
         timer.cancel();
@@ -305,10 +311,12 @@ export class SwapRun {
         resolve(why);
       };
       this.#endWatch = () => end("");
+      this.#look = look;
       if (this.#later || this.#stopped) end("");
     });
     this.#endWatch?.();
     this.#endWatch = null;
+    this.#look = null;
     this.#requireGoing();
     return reason;
   }

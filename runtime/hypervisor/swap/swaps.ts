@@ -234,7 +234,8 @@ export class Swaps {
   /** What became of one that moved as it came. */
   movedHome(agentId: string, to: Revision, outcome: SwapOutcome): void {
     const run = this.#lanes.get(to.manifest.name)?.current ?? null;
-    this.#moves.count(run?.to.digest === to.digest ? run.there : new MoveTally(), agentId, to, outcome);
+    if (run?.to.digest === to.digest) run.count(agentId, outcome);
+    else this.#moves.count(new MoveTally(), agentId, to, outcome);
   }
 
   #lane(module: string): Lane {
