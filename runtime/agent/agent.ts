@@ -116,8 +116,9 @@ export class Agent implements Stepper {
     return (kind === "ready" || kind === "quarantined") && this.#current === null && this.#inbox.size === 0 && this.changes.idle;
   }
 
-  /** Its step waits, the wait is committed, and nothing else keeps it: after a restart it goes on there. */
+  /** A host that drains need not wait for it: its step waits and goes on after a restart, or it was set aside. */
   get resumable(): boolean {
+    if (this.#phase.kind === "quarantined") return this.#current === null;
     return this.#current !== null && this.ledger.inWait && this.#inbox.size === 0 && this.changes.idle;
   }
 
