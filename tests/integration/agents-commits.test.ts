@@ -30,7 +30,7 @@ const FULL = new SirsiError("STORE_UNAVAILABLE", "the disk is full");
 describe("the first commit of an agent", () => {
   test("creates it, with its state and all that its init emitted", async () => {
     await using rig = open();
-    const agent = await rig.spawn("wait", { config: { parameters: { on_init: "timer t 1000 add,7" }, timeoutSeconds: 0, maxConcurrentOperations: 1, enableCaching: false, requiredCapabilities: [] } });
+    const agent = await rig.spawn("wait", { config: { parameters: { on_init: "timer t 1000 add 7" }, timeoutSeconds: 0, maxConcurrentOperations: 1, enableCaching: false, requiredCapabilities: [] } });
     const shelf = rig.store.agents.get(agent.id);
     expect(shelf?.commits.map(({ cause, commitSequence, epoch, agent: record, state }) => [cause, commitSequence, epoch, record?.state, state?.kind])).toEqual([["init", 1, 1, "READY", "base"]]);
     expect([...(shelf?.timers.keys() ?? [])]).toEqual(["t"]);

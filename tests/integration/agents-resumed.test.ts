@@ -62,13 +62,13 @@ describe("D4 a step that waits", () => {
     await using rig = open();
     const agent = await rig.spawn("wait");
     await rig.say(agent, "add 1");
-    await begun(rig, agent, "m1", "add 10; emit before; timer t 50 add,1; sleep 5000; add 100; emit after");
+    await begun(rig, agent, "m1", "add 10; emit before; timer t 50 add 1; sleep 5000; add 100; emit after");
     expect(account(rig, agent)).toEqual({ received: 2, done: 1, deadLettered: 0 });
     await rig.crash();
     expect([rig.committed, rig.timers]).toEqual([[], []]);
 
     const again = await rig.wake(agent.id);
-    const joined = rig.sendAs(again, "m1", "add 10; emit before; timer t 50 add,1; sleep 5000; add 100; emit after");
+    const joined = rig.sendAs(again, "m1", "add 10; emit before; timer t 50 add 1; sleep 5000; add 100; emit after");
     expect(again.view().activeOperations).toBe(1);
     await rig.until(() => again.slot.live !== null);
     rig.manual.advance(5_000);
