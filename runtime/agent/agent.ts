@@ -127,6 +127,11 @@ export class Agent implements Stepper {
     return this.slot.memoryBytes;
   }
 
+  /** By its own word when it was last asked: null when it never was, or is well. */
+  get ailment(): OwnHealth | null {
+    return this.#ownHealth === null || this.#ownHealth.health === "healthy" ? null : this.#ownHealth;
+  }
+
   isCurrent(work: Work): boolean {
     return isSame(work, this.#current);
   }

@@ -7,6 +7,9 @@ import type { ComponentReading, SystemReading } from "./agent-service-deps.ts";
 import type { ComponentLook, Look } from "./readiness.ts";
 import type { SystemUsage } from "./system-usage.ts";
 
+/** Of what an agent says of itself. */
+const SAID_MAX_CHARS = 200;
+
 interface Parts {
   readonly bus: Bus;
   readonly pool: ShardPool;
@@ -37,15 +40,21 @@ function modulesHealth(modules: ModuleRegistry): ComponentReading {
 }
 
 function agentsHealth(house: AgentHouse): ComponentReading {
-  let restarting = 0;
-  let quarantined = 0;
-  for (const { phase } of house.residents()) {
-    if (phase.kind === "restarting") restarting++;
-    if (phase.kind === "quarantined") quarantined++;
+  const troubles = { restarting: 0, quarantined: 0, unwell: 0 };
+  let said = "";
+  for (const { id, phase, ailment } of house.residents()) {
+    if (phase.kind === "restarting" || phase.kind === "quarantined") {
+      troubles[phase.kind]++;
+    } else if (ailment !== null) {
+      troubles.unwell++;
+      said ||= `agent ${id} says: ${ailment.message === "" ? ailment.health : ailment.message.slice(0, SAID_MAX_CHARS)}`;
+    }
   }
-  const details = { agents: String(house.count), restarting: String(restarting), quarantined: String(quarantined) };
-  const troubled = restarting + quarantined;
-  return troubled === 0 ? { status: "healthy", message: `${house.count} agents`, details } : { status: "degraded", message: `${troubled} of ${house.count} agents are in ERROR`, details };
+  const details = { agents: String(house.count), resident: String(house.residentCount), ...Object.fromEntries(Object.entries(troubles).map(([name, count]) => [name, String(count)])) };
+  const failed = troubles.restarting + troubles.quarantined;
+  if (failed + troubles.unwell === 0) return { status: "healthy", message: `${house.count} agents`, details };
+  const parts = [...(failed === 0 ? [] : [`${failed} of ${house.count} agents are in ERROR`]), ...(troubles.unwell === 0 ? [] : [`${troubles.unwell} are not well by their own word; ${said}`])];
+  return { status: "degraded", message: parts.join("; "), details };
 }
 
 export function readSystem(usage: SystemUsage, { pool }: Pick<Parts, "pool">, house: AgentHouse): SystemReading {
