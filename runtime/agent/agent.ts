@@ -63,7 +63,7 @@ export class Agent implements Stepper {
   readonly #saver: IntervalSaver;
   readonly #recovery: Recovery;
   readonly #deaths = new Deaths();
-  #ownHealth: OwnHealth | null = null;
+  ownHealth: OwnHealth | null = null;
   #cells: ModuleCells;
   readonly #ending = new Ending(this);
 
@@ -127,11 +127,6 @@ export class Agent implements Stepper {
     return this.slot.memoryBytes;
   }
 
-  /** By its own word when it was last asked: null when it never was, or is well. */
-  get ailment(): OwnHealth | null {
-    return this.#ownHealth === null || this.#ownHealth.health === "healthy" ? null : this.#ownHealth;
-  }
-
   isCurrent(work: Work): boolean {
     return isSame(work, this.#current);
   }
@@ -149,7 +144,7 @@ export class Agent implements Stepper {
       latency: this.latency,
       restarts: this.#recovery.restarts,
       recentFault: this.#recovery.recentFault,
-      ownHealth: this.#ownHealth,
+      ownHealth: this.ownHealth,
       idleAfterMs,
       now: clock.now(),
     });
@@ -220,7 +215,7 @@ export class Agent implements Stepper {
   /** Asks the guest for its health, when it has an instance and nothing else to do. Never rejects. */
   async examine(): Promise<void> {
     if (this.#phase.kind !== "ready" || !this.restful || this.slot.live === null) return;
-    this.#ownHealth = ownHealthOf(await this.#arrivals.health().catch((thrown: unknown) => SirsiError.from(thrown)));
+    this.ownHealth = ownHealthOf(await this.#arrivals.health().catch((thrown: unknown) => SirsiError.from(thrown)));
   }
 
   refusal(): SirsiError | null {

@@ -42,12 +42,12 @@ function modulesHealth(modules: ModuleRegistry): ComponentReading {
 function agentsHealth(house: AgentHouse): ComponentReading {
   const troubles = { restarting: 0, quarantined: 0, unwell: 0 };
   let said = "";
-  for (const { id, phase, ailment } of house.residents()) {
+  for (const { id, phase, ownHealth } of house.residents()) {
     if (phase.kind === "restarting" || phase.kind === "quarantined") {
       troubles[phase.kind]++;
-    } else if (ailment !== null) {
+    } else if (ownHealth !== null && ownHealth.health !== "healthy") {
       troubles.unwell++;
-      said ||= `agent ${id} says: ${ailment.message === "" ? ailment.health : ailment.message.slice(0, SAID_MAX_CHARS)}`;
+      said ||= `agent ${id} says: ${ownHealth.message === "" ? ownHealth.health : ownHealth.message.slice(0, SAID_MAX_CHARS)}`;
     }
   }
   const details = { agents: String(house.count), resident: String(house.residentCount), ...Object.fromEntries(Object.entries(troubles).map(([name, count]) => [name, String(count)])) };

@@ -9,7 +9,7 @@ const PARTS = {
   modules: { list: () => [{ name: "aws", active: {}, lastError: null }] },
 } as unknown as Parameters<typeof healthOf>[1];
 
-const one = (id: string, kind: string, message: string | null = null) => ({ id, phase: { kind, reason: "" }, ailment: message === null ? null : { health: "degraded", message } });
+const one = (id: string, kind: string, message: string | null = null) => ({ id, phase: { kind, reason: "" }, ownHealth: message === null ? null : { health: "degraded", message } });
 
 function agents(...residents: readonly ReturnType<typeof one>[]) {
   const house = { count: 10, residentCount: residents.length, residents: () => residents } as unknown as AgentHouse;
