@@ -13,7 +13,7 @@ import {
   RollbackModuleRequestSchema,
   type Swap,
   SwapOptionsSchema,
-  SwapState,
+  type SwapState,
   type SwapSummary,
 } from "../../runtime/contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import { loadConfig } from "../../runtime/config/index.ts";
@@ -35,7 +35,7 @@ const MODULE = "mischief";
 const SOURCES = new URL("../../runtime/module/", import.meta.url);
 
 /** Modules prepared by this very preparer, kept for the next run: each takes seconds. */
-function sharedCache(): string {
+export function sharedCache(): string {
   const sources = createHash("sha256");
   for (const file of readdirSync(SOURCES).toSorted()) sources.update(readFileSync(new URL(file, SOURCES)));
   const path = new URL(`../../.cache/test-swaps-${sources.digest("hex").slice(0, 16)}`, import.meta.url).pathname;
