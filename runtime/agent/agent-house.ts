@@ -12,31 +12,30 @@
  *   may have left, and another object stand for it.
  */
 import type { Asker, AskTarget } from "../capability/index.ts";
-import type { AgentEvent } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
 import type { MessageResult } from "../contract/gen/sirsi/agent/v1/guest_pb.ts";
-import { type Message, Priority, type SuggestionContext } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import type { SuggestionContext } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { SirsiError } from "../core/errors.ts";
 import { faultPoint } from "../core/fault-points.ts";
-import { isMessageId, newId } from "../core/ids.ts";
+import { newId } from "../core/ids.ts";
 import type { Revision } from "../module/revision.ts";
-import type { AgentQuery, AgentRecord, DeadLetter, StoredAgent, StoredOutboxEntry, TimerRecord } from "../store/store.ts";
+import type { AgentQuery, AgentRecord, StoredAgent, TimerRecord } from "../store/store.ts";
 import { Agent } from "./agent.ts";
-import type { AgentChanges, AgentPage, Agents, AgentView, Delivery, HostEvent, Reply, SpawnSpec } from "./agents.ts";
+import type { AgentChanges, AgentPage, Agents, AgentView, Delivery, Reply, SpawnSpec } from "./agents.ts";
 import { AlarmClock } from "./alarm-clock.ts";
 import { Asking } from "./asking.ts";
 import { Census } from "./census.ts";
-import { wasRefused } from "./delivery-fate.ts";
 import { HealthRounds } from "./health-rounds.ts";
 import { goHome, type Homing } from "./homing.ts";
 import type { AgentHouseConfig, HouseGround } from "./house-ground.ts";
 import { IdUpkeep } from "./id-upkeep.ts";
-import { type EventEffect, OutboxCourier } from "./outbox-courier.ts";
+import { OutboxCourier } from "./outbox-courier.ts";
 import { Residency } from "./residency.ts";
 import { hasEnded, isUnfinished, notFound, Roll } from "./roll.ts";
 import { sleepingView } from "./sleeping-view.ts";
 import { SupervisionTree } from "./supervision-tree.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { SwapOutcome } from "./swap.ts";
+import { eventOf, Switchboard } from "./switchboard.ts";
 import { TopicHearers } from "./topic-hearers.ts";
 import { eachAtMost } from "./turnstile.ts";
 import { type Awakening, WakeUp } from "./wake-up.ts";
@@ -50,11 +49,8 @@ export interface RestoreReport {
 }
 
 const DEFAULT_SPAWN_MS = 30_000;
-/** Events that wait for their sleeping hearers; later ones are dropped, as a full mailbox drops them. */
-const HEARD_MAX = 10_000;
 const CLOSING_AT_ONCE = 64;
 const FINISH_AGAIN_MS = 1_000;
-const BYTES_VALUE = "type.googleapis.com/google.protobuf.BytesValue";
 const NOBODY: AgentQuery = { sessionId: null, module: null, digest: null, parentAgentId: null };
 
 export class AgentHouse implements Agents {
@@ -63,6 +59,7 @@ export class AgentHouse implements Agents {
   readonly #census: Census;
   readonly #residency: Residency<Agent>;
   readonly #roll: Roll;
+  readonly #switchboard: Switchboard;
   readonly #asking: Asking;
   readonly #hearers: TopicHearers;
   readonly #courier: OutboxCourier;
@@ -71,7 +68,6 @@ export class AgentHouse implements Agents {
   readonly #upkeep: IdUpkeep;
   readonly #tree: SupervisionTree;
   readonly #homing: Homing | null;
-  #heard = 0;
   #restored: Promise<RestoreReport> | null = null;
   #closing = false;
   #closed: Promise<void> | null = null;
@@ -91,16 +87,22 @@ export class AgentHouse implements Agents {
       onFault: (error, agentId) => log.warn({ agentId, err: error.message }, "an agent could not leave memory and stays for now"),
     });
     this.#roll = new Roll({ store, revisions: ground.revisions, residency: this.#residency });
-    this.#asking = new Asking({ clock, send: (agentId, sessionId, delivery) => this.#sendWithin(sessionId, agentId, delivery) });
-    this.#hearers = new TopicHearers(config.hearTopic, (agentId, event) => this.#hear(agentId, event));
+    this.#switchboard = new Switchboard({
+      ground,
+      use: (agentId) => this.#residency.use(agentId),
+      activate: (agentId) => this.activate(agentId),
+      pass: (agent, delivery) => this.#pass(agent, delivery),
+    });
+    this.#asking = new Asking({ clock, send: (agentId, sessionId, delivery) => this.#switchboard.send(agentId, sessionId, delivery) });
+    this.#hearers = new TopicHearers(config.hearTopic, (agentId, event) => this.#switchboard.hear(agentId, event));
     this.#courier = new OutboxCourier({
       clock,
       random,
       store,
       log,
-      deliver: (entry, message) => this.#deliverEntry(entry, message),
-      publish: (entry, event) => this.#publishEntry(entry, event),
-      onDead: (letter) => this.#tellUndelivered(letter),
+      deliver: (entry, message) => this.#switchboard.deliverEntry(entry, message),
+      publish: (entry, event) => this.#switchboard.publishEntry(entry, event),
+      onDead: (letter) => this.#switchboard.tellUndelivered(letter),
     });
     this.#alarms = new AlarmClock({ clock, random, store, log, fire: (timer) => this.#fire(timer) });
     this.#rounds = new HealthRounds({ clock, intervalMs: config.healthIntervalMs, agents: () => this.#residency.agents(), size: () => this.#residency.size });
@@ -117,7 +119,7 @@ export class AgentHouse implements Agents {
         finished: (agent, reason) => this.#finish(agent.id, reason),
         fenced: (agent) => this.#residency.remove(agent.id),
       },
-      deliver: (effect, from) => this.#deliver(effect, from),
+      deliver: (effect, from) => this.#switchboard.deliver(effect, from),
     };
   }
 
@@ -392,68 +394,6 @@ export class AgentHouse implements Agents {
     return this.#asking.ask(target, asker);
   }
 
-  async #sendWithin(sessionId: string, agentId: string, delivery: Delivery): Promise<Reply> {
-    const agent = this.#residency.use(agentId) ?? (await this.activate(agentId).catch((thrown: unknown) => {
-      // Whether it ended here or in another session is nothing to those who ask.
-      const error = SirsiError.from(thrown);
-      if (error.code !== "AGENT_TERMINATED") throw error;
-      return null;
-    }));
-    if (agent?.sessionId !== sessionId) throw new SirsiError("AGENT_NOT_FOUND", `no agent of this session has the id ${agentId}`);
-    return await this.#pass(agent, delivery);
-  }
-
-  /** An emitted message of an agent that keeps no outbox: sent, and its reply dropped. */
-  #deliver({ agentId, message }: { readonly agentId: string; readonly message: Message }, from: { readonly agentId: string; readonly sessionId: string }): void {
-    const named = isMessageId(message.messageId) ? message : { ...message, messageId: newId(this.#around.clock.now()) };
-    this.#sendWithin(from.sessionId, agentId, deliveryOf(named, from.agentId)).catch((thrown: unknown) => {
-      const { code, message: why } = SirsiError.from(thrown);
-      this.#around.publish({ ...eventOf("ERROR_OCCURRED", { id: from.agentId, sessionId: from.sessionId }, { reason: code, message: why, message_id: named.messageId }), targetAgentId: agentId });
-    });
-  }
-
-  /** A receiver that commits takes the entry out of the store by itself. */
-  async #deliverEntry(entry: StoredOutboxEntry, message: Message): Promise<"taken" | "kept"> {
-    const agent = this.#residency.use(entry.target) ?? (await this.activate(entry.target));
-    if (agent.sessionId !== entry.sessionId) throw new SirsiError("AGENT_NOT_FOUND", `no agent of the sender's session has the id ${entry.target}`);
-    try {
-      const reply = await this.#pass(agent, { ...deliveryOf(message, entry.key.agentId), outboxKey: entry.key });
-      return agent.durable && !reply.replayed ? "taken" : "kept";
-    } catch (thrown) {
-      if (agent.durable || wasRefused(SirsiError.from(thrown))) throw thrown;
-      return "kept";
-    }
-  }
-
-  #publishEntry({ key, sessionId }: StoredOutboxEntry, { eventType, topic, payload, attributes }: EventEffect): void {
-    this.#around.publish({ ...eventOf(eventType, { id: key.agentId, sessionId }, attributes), topic, payload: payload.length === 0 ? null : { typeUrl: BYTES_VALUE, value: payload } });
-  }
-
-  #tellUndelivered({ agentId, sessionId, sourceAgentId, reason, explanation, messageId, deadLetterId }: DeadLetter): void {
-    this.#around.publish({ ...eventOf("ERROR_OCCURRED", { id: sourceAgentId, sessionId }, { reason, message: explanation, message_id: messageId, dead_letter_id: deadLetterId }), targetAgentId: agentId });
-  }
-
-  #hear(agentId: string, event: AgentEvent): void {
-    const agent = this.#residency.use(agentId);
-    if (agent !== null) {
-      this.#tell(agent, event);
-      return;
-    }
-    if (this.#heard >= HEARD_MAX) {
-      this.#ground.log.warn({ agentId, topic: event.topic }, "an event was dropped: too many wait for agents that sleep");
-      return;
-    }
-    this.#heard++;
-    this.activate(agentId)
-      .then((woken) => this.#tell(woken, event))
-      .catch((thrown: unknown) => this.#ground.log.warn({ agentId, topic: event.topic, err: SirsiError.from(thrown).message }, "an event was dropped: its hearer could not be woken"))
-      .finally(() => void this.#heard--);
-  }
-
-  #tell(agent: Agent, event: AgentEvent): void {
-    if (!agent.hear(event)) this.#ground.log.warn({ agentId: agent.id, topic: event.topic }, "an event was dropped: the agent's mailbox is full, or it is set aside");
-  }
-
   async #fire(timer: TimerRecord): Promise<void> {
     const agent = this.#residency.use(timer.agentId) ?? (await this.activate(timer.agentId));
     await agent.fire(timer);
@@ -515,14 +455,6 @@ function newRecord(spec: SpawnSpec, revision: Revision, now: number): AgentRecor
     context: spec.context,
     statusMessage: "",
   };
-}
-
-function deliveryOf(message: Message, sourceAgentId: string): Delivery {
-  return { message, context: {}, priority: Priority.NORMAL, sourceAgentId, deadline: null, signal: null, traceparent: "", onPartial: null, outboxKey: null, deadLetterId: null };
-}
-
-function eventOf(type: string, { id, sessionId }: { readonly id: string; readonly sessionId: string }, attributes: Readonly<Record<string, string>>): HostEvent {
-  return { type, sessionId, sourceAgentId: id, targetAgentId: "", payload: null, topic: "", attributes, traceparent: "" };
 }
 
 function shuttingDown(): SirsiError {
