@@ -123,10 +123,13 @@ export class AlarmClock {
     this.#timer = null;
     if (!this.#started || this.#closed || this.#dueAt === Infinity) return;
     const { clock } = this.#config;
-    const delayMs = Math.max(0, Math.min(this.#dueAt - clock.now(), LOOK_AGAIN_MS));
+    const armedAt = clock.now();
+    const delayMs = Math.max(0, Math.min(this.#dueAt - armedAt, LOOK_AGAIN_MS));
     this.#timer = clock.after(delayMs, () => {
       this.#timer = null;
-      if (clock.now() >= this.#dueAt) this.#look();
+      const now = clock.now();
+      // One that was set back knows nothing of times that were meant by it before.
+      if (now >= this.#dueAt || now < armedAt) this.#look();
       else this.#arm();
     });
   }

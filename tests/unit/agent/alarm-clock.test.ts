@@ -302,6 +302,20 @@ describe("T2: a clock that is set", () => {
     expect(fired.map((each) => each.split("@")[0])).toEqual(["b", "a"]);
   });
 
+  it("back while the store cannot be read holds up no timer that is due", async () => {
+    alarms.start();
+    await turn();
+    set("a", 7_300_000);
+    set("b", 50);
+    shelf.fault = new SirsiError("STORE_UNAVAILABLE", "no");
+    await pass(50);
+    shelf.fault = null;
+    shelf.offset = -3_600_000;
+    shelf.timers.set("b", { ...shelf.timers.get("b")!, dueAt: START - 7_200_000 });
+    for (let n = 0; n < 3; n++) await pass(10_000);
+    expect(fired).toHaveLength(1);
+  });
+
   it("back while one that failed rests leaves it in the store until its time", async () => {
     alarms.start();
     await turn();
