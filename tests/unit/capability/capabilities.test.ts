@@ -133,7 +133,7 @@ describe("a request that was under way when the host stopped", () => {
   test("may be made again, and none but those that read may be left out of a commit", () => {
     const traits = (request: RequestShape) => bench().capabilities.traitsOf(toBinary(GuestRequestSchema, create(GuestRequestSchema, request)));
     expect([traits(ask()), traits(sleep(1n))]).toEqual([{ repeatable: true, reading: false }, { repeatable: true, reading: false }]);
-    expect([traits({ request: { case: "getDocument", value: {} } }), traits({ request: { case: "listDocuments", value: {} } }), traits({})]).toEqual(Array(3).fill({ repeatable: true, reading: true }));
+    expect([traits({ request: { case: "getDocument", value: {} } }), traits({ request: { case: "listDocuments", value: {} } }), traits({})]).toEqual(Array.from({ length: 3 }, () => ({ repeatable: true, reading: true })));
     expect(bench().capabilities.traitsOf(Uint8Array.of(0xff))).toEqual({ repeatable: true, reading: true });
   });
 });
