@@ -4,6 +4,7 @@ import { version } from "node:process";
 import { FAULT_POINTS } from "../../runtime/core/fault-points.ts";
 import type { CrashOptions } from "./options.ts";
 import type { Violation } from "./model.ts";
+import type { SwapBooks } from "./store-books.ts";
 import type { Tally } from "./tally.ts";
 
 export interface CrashReport {
@@ -22,7 +23,7 @@ export interface CrashReport {
   readonly reads: { readonly answered: number; readonly refused: Readonly<Record<string, number>> };
   readonly booked: Readonly<Record<string, number>>;
   readonly faults: Readonly<Record<string, number>>;
-  readonly swaps: { readonly calls: Readonly<Record<string, number>>; readonly ends: Readonly<Record<string, number>>; readonly refusals: Readonly<Record<string, number>>; readonly moved: number; readonly movedBack: number };
+  readonly swaps: { readonly calls: Readonly<Record<string, number>>; readonly ends: Readonly<Record<string, number>>; readonly refusals: Readonly<Record<string, number>>; readonly books: SwapBooks };
   readonly spells: Readonly<Record<string, number>>;
   readonly filesTorn: number;
   readonly verifications: number;
@@ -32,7 +33,7 @@ export interface CrashReport {
   readonly violations: readonly Violation[];
 }
 
-export function reportOf(options: CrashOptions, tally: Tally, disk: string, tookMs: number, violations: readonly Violation[]): CrashReport {
+export function reportOf(options: CrashOptions, tally: Tally, disk: string, tookMs: number, violations: readonly Violation[], books: SwapBooks): CrashReport {
   return {
     seed: options.seed,
     minutes: Math.round(tookMs / 6_000) / 10,
@@ -55,7 +56,7 @@ export function reportOf(options: CrashOptions, tally: Tally, disk: string, took
     reads: { answered: tally.of("reads answered"), refused: tally.below("reads refused ") },
     booked: tally.below("booked "),
     faults: tally.below("answers "),
-    swaps: { calls: tally.below("swap calls "), ends: tally.below("swap ends "), refusals: tally.below("swap refusals "), moved: tally.of("agents moved"), movedBack: tally.of("agents moved back") },
+    swaps: { calls: tally.below("swap calls "), ends: tally.below("swap ends "), refusals: tally.below("swap refusals "), books },
     spells: tally.below("spells "),
     filesTorn: tally.of("files torn"),
     verifications: tally.of("verifications"),
@@ -75,7 +76,7 @@ export function summaryOf(report: CrashReport): string {
     `${report.kills} kills in ${report.minutes} minutes (seed ${report.seed}): ${list(report.killsByKind)}`,
     `fault points that killed: ${list(report.killsByPoint)}`,
     `${thousands(messages.answered)} messages answered, ${thousands(messages.sentAgain)} sent again, ${thousands(messages.repeats)} repeated on purpose; booked: ${list(report.booked)}`,
-    `swaps: ${list(swaps.calls)}; ended ${list(swaps.ends)}; refused: ${list(swaps.refusals)}; ${thousands(swaps.moved)} moves, ${thousands(swaps.movedBack)} back`,
+    `swaps: ${list(swaps.calls)}; refused: ${list(swaps.refusals)}; by the store: ${list(swaps.books.states)}; ${thousands(swaps.books.moved)} moves, ${thousands(swaps.books.reverted)} back, ${thousands(swaps.books.failed)} failed`,
     `${report.verifications} verifications; serving after p50 ${startMs.p50} ms, p99 ${startMs.p99} ms; every open message answered after p50 ${answeredMs.p50} ms, p99 ${answeredMs.p99} ms`,
     `spells: ${list(report.spells)}; ${report.filesTorn} cache files torn`,
     `${report.violations.length} violated invariants`,
@@ -93,8 +94,9 @@ export function markdownOf(report: CrashReport): string {
     ["reads", `${thousands(report.reads.answered)} answered; refused: ${list(report.reads.refused)}`],
     ["commands booked", list(report.booked)],
     ["faults on purpose", list(report.faults)],
-    ["hot swaps", `${list(swaps.calls)}; ended ${list(swaps.ends)}; refused or cut off: ${list(swaps.refusals)}`],
-    ["agents moved", `${thousands(swaps.moved)}, and ${thousands(swaps.movedBack)} back`],
+    ["swaps asked for", `${list(swaps.calls)} answered; refused, or cut off by a kill: ${list(swaps.refusals)}`],
+    ["swaps by their end", list(swaps.books.states)],
+    ["agents moved", `${thousands(swaps.books.moved)}, and ${thousands(swaps.books.reverted)} back; a swap's longest pause p50 ${swaps.books.pauseP50Ms} ms, most ${swaps.books.pauseMaxMs} ms`],
     ["disk and process", `${list(report.spells)}; ${report.filesTorn} cache files torn`],
     ["verifications", thousands(report.verifications)],
     ["start to serving", `p50 ${startMs.p50} ms, p99 ${startMs.p99} ms, most ${startMs.max} ms`],

@@ -11,11 +11,14 @@ import { type CrashReport, reportOf, summaryOf, withReport } from "./crash-repor
 import { boundedFiles, mountedDisk } from "./disk.ts";
 import type { Violation } from "./model.ts";
 import { type CrashOptions, HELP, readOptions } from "./options.ts";
+import type { SwapBooks } from "./store-books.ts";
 import { openStage } from "./stage.ts";
 import { Tally } from "./tally.ts";
 
 const PAGE = fileURLToPath(new URL("../../docs/durability.md", import.meta.url));
+const NO_SWAPS: SwapBooks = { states: {}, moved: 0, kept: 0, failed: 0, reverted: 0, pauseP50Ms: 0, pauseMaxMs: 0 };
 const SHOWN = 20;
+const WARM = ["one", "two", "one", "two", "two", "ref", "trp", "lop", "sik"] as const;
 
 async function crash(options: CrashOptions): Promise<CrashReport> {
   const directory = options.dir === null ? mkdtempSync(join(tmpdir(), "sirsi-crash-")) : resolve(options.dir);
@@ -23,17 +26,19 @@ async function crash(options: CrashOptions): Promise<CrashReport> {
   const disk = options.diskMib === null ? boundedFiles() : mountedDisk(directory, options.diskMib);
   const tally = new Tally();
   const say = options.quiet ? () => {} : (line: string) => void stdout.write(`${line}\n`);
-  const stage = await openStage({ directory, disk, seed: options.seed, agents: options.agents, clients: options.clients, tally });
+  const stage = await openStage({ directory, disk, seed: options.seed, agents: options.agents, clients: options.clients, tally, warm: options.minutes < 2 ? ["two"] : WARM });
   const run = new CrashRun(stage, options.seed, tally, say);
+  let swaps = NO_SWAPS;
   const began = systemClock.monotonic();
   try {
     await run.run(began + options.minutes * 60_000, options.kills);
   } finally {
     await run.stop();
+    swaps = stage.books.swaps();
     if (stage.violations.length > 0) keep(directory, run, stage.violations, options.seed);
     else await stage[Symbol.asyncDispose]();
   }
-  const report = reportOf(options, tally, disk.words, systemClock.monotonic() - began, stage.violations);
+  const report = reportOf(options, tally, disk.words, systemClock.monotonic() - began, stage.violations, swaps);
   if (stage.violations.length === 0 && options.dir === null) rmSync(directory, { recursive: true, force: true });
   return report;
 }

@@ -26,7 +26,8 @@ export type Ordeal =
   | "frozen";
 
 export type SwapAct = { readonly atMs: number } & (
-  | { readonly kind: "install"; readonly build: BuildKind }
+  /** `fresh`: a digest that no host has seen; it has to be prepared first. */
+  | { readonly kind: "install"; readonly build: BuildKind; readonly fresh: boolean }
   /** The bytes that were installed before. */
   | { readonly kind: "reinstall" }
   | { readonly kind: "rollback" }
@@ -80,7 +81,7 @@ const COMMIT_POINTS = ["commit.before-write", "commit.in-transaction", "commit.w
 export function planCycle(seed: number, number: number): Cycle {
   const draw = new Draw(seed, `cycle ${number}`);
   const ordeal = draw.weighted(ORDEALS);
-  const loadMs = draw.whole(1_000, 4_500);
+  const loadMs = draw.whole(1_000, 5_500);
   // Points take turns, so that a run of some length reaches each.
   const point = FAULT_POINTS[(number + draw.whole(0, 3)) % FAULT_POINTS.length] as FaultPoint;
   const fromMs = draw.whole(100, Math.floor(loadMs / 2));
@@ -117,7 +118,7 @@ function planFault(draw: Draw, ordeal: Ordeal, point: FaultPoint): Fault | null 
 function planSwaps(draw: Draw, loadMs: number, sure: boolean, revert: boolean): SwapAct[] {
   const acts: SwapAct[] = [];
   // Every few seconds of load, not in each cycle; sometimes two in quick succession.
-  let atMs = sure ? draw.whole(0, 200) : draw.whole(0, 3_000);
+  let atMs = sure ? draw.whole(0, 200) : draw.whole(0, 2_500);
   while (atMs < loadMs && acts.length < 3) {
     acts.push({ atMs, ...planSwap(draw, revert && acts.length === 0) });
     atMs += draw.chance(0.2) ? draw.whole(0, 50) : draw.whole(500, 2_500);
@@ -125,11 +126,11 @@ function planSwaps(draw: Draw, loadMs: number, sure: boolean, revert: boolean): 
   return acts;
 }
 
-function planSwap(draw: Draw, revert: boolean): { readonly kind: "install"; readonly build: BuildKind } | { readonly kind: "reinstall" | "rollback" | "reload" } {
-  if (revert) return { kind: "install", build: "sik" };
+function planSwap(draw: Draw, revert: boolean): { readonly kind: "install"; readonly build: BuildKind; readonly fresh: boolean } | { readonly kind: "reinstall" | "rollback" | "reload" } {
+  if (revert) return { kind: "install", build: "sik", fresh: false };
   const kind = draw.weighted({ install: 60, rollback: 20, reinstall: 10, reload: 10 });
   if (kind !== "install") return { kind };
-  return { kind, build: draw.chance(0.78) ? draw.one(SOUND) : draw.one(UNSOUND) };
+  return { kind, build: draw.chance(0.75) ? draw.one(SOUND) : draw.one(UNSOUND), fresh: draw.chance(0.2) };
 }
 
 function planSettings(draw: Draw): Record<string, string> {

@@ -10,7 +10,7 @@ import { Gate } from "./gate.ts";
 import { HostLine } from "./host-line.ts";
 import { HostUnderTest } from "./host-under-test.ts";
 import { Lane } from "./lane.ts";
-import { LedgerBuilds } from "./ledger-builds.ts";
+import { type BuildKind, type LedgerBuild, LedgerBuilds } from "./ledger-builds.ts";
 import { Model, type Violation } from "./model.ts";
 import { FIXED_SETTINGS } from "./schedule.ts";
 import { StoreBooks } from "./store-books.ts";
@@ -41,16 +41,18 @@ export interface StageOptions {
   readonly agents: number;
   readonly clients: number;
   readonly tally: Tally;
+  /** Revisions that hosts have prepared from the beginning. */
+  readonly warm: readonly BuildKind[];
 }
 
-export async function openStage({ directory, disk, seed, agents, clients, tally }: StageOptions): Promise<Stage> {
+export async function openStage({ directory, disk, seed, agents, clients, tally, warm }: StageOptions): Promise<Stage> {
   const builds = await LedgerBuilds.open();
   const first = builds.make("one");
   const dataDir = join(directory, "data");
   const modulesDir = join(directory, "modules");
   for (const made of [dataDir, modulesDir]) mkdirSync(made, { recursive: true });
   writeFileSync(join(modulesDir, `${MODULE}.wasm`), first.wasm);
-  const { sessionId, ledgers } = await createLedgers(dataDir, modulesDir, agents);
+  const { sessionId, ledgers } = await createLedgers(dataDir, modulesDir, agents, warm.map((kind) => builds.make(kind)));
   const violations: Violation[] = [];
   const onViolation = (violation: Violation) => void violations.push(violation);
   const [model, line, gate, stop] = [new Model(ledgers), new HostLine(), new Gate(clients), new AbortController()];
@@ -84,7 +86,7 @@ export async function openStage({ directory, disk, seed, agents, clients, tally 
 }
 
 /** With a host of its own, that nothing befalls. */
-async function createLedgers(dataDir: string, modulesDir: string, agents: number): Promise<{ readonly sessionId: string; readonly ledgers: readonly Ledger[] }> {
+async function createLedgers(dataDir: string, modulesDir: string, agents: number, warm: readonly LedgerBuild[]): Promise<{ readonly sessionId: string; readonly ledgers: readonly Ledger[] }> {
   const host = new HostUnderTest({ dataDir, modulesDir, fault: null, settings: FIXED_SETTINGS });
   const line = new HostLine();
   try {
@@ -100,6 +102,7 @@ async function createLedgers(dataDir: string, modulesDir: string, agents: number
       const { agent } = await client.agents.createAgent({ sessionId, agentType: MODULE, config: { parameters } });
       ledgers.push({ name: `a${i}`, agentId: agent?.agentId ?? "" });
     }
+    for (const { wasm } of warm) await client.modules.installModule({ wasm, validateOnly: true }, { deadlineMs: 60_000 });
     return { sessionId, ledgers };
   } catch (thrown) {
     throw new SirsiError("INTERNAL", `the ledgers could not be created (${ClientError.from(thrown).message}); the host's log:\n${host.log.slice(-4_000)}`, { cause: thrown });

@@ -16,6 +16,26 @@ const FILE = "sirsi.db";
 
 type Row = Readonly<Record<string, unknown>>;
 
+interface SwapRow {
+  readonly state: string;
+  readonly moved: number;
+  readonly kept: number;
+  readonly failed: number;
+  readonly reverted: number;
+  readonly pauseMaxMs: number;
+}
+
+export interface SwapBooks {
+  readonly states: Readonly<Record<string, number>>;
+  readonly moved: number;
+  readonly kept: number;
+  readonly failed: number;
+  readonly reverted: number;
+  /** Of each swap's longest pause. */
+  readonly pauseP50Ms: number;
+  readonly pauseMaxMs: number;
+}
+
 /** One agent's rows. */
 interface Books {
   readonly agent: Row;
@@ -114,6 +134,18 @@ export class StoreBooks {
     } finally {
       db.close();
     }
+  }
+
+  /** How swaps ended, by state, and the longest pauses that they report. */
+  swaps(): SwapBooks {
+    return this.#live((db) => {
+      const records = db.prepare("SELECT record FROM swaps").all().map((row) => JSON.parse(String(row["record"])) as SwapRow);
+      const states: Record<string, number> = {};
+      for (const { state } of records) states[state] = (states[state] ?? 0) + 1;
+      const pauses = records.filter(({ moved }) => moved > 0).map(({ pauseMaxMs }) => pauseMaxMs).toSorted((a, b) => a - b);
+      const sum = (name: "moved" | "kept" | "failed" | "reverted") => records.reduce((total, record) => total + record[name], 0);
+      return { states, moved: sum("moved"), kept: sum("kept"), failed: sum("failed"), reverted: sum("reverted"), pauseP50Ms: Math.round(pauses[pauses.length >> 1] ?? 0), pauseMaxMs: Math.round(pauses.at(-1) ?? 0) };
+    });
   }
 
   /** By agent id; also while a host runs. */

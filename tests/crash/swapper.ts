@@ -47,7 +47,7 @@ export class Swapper {
     const options = { deadlineMs: CALL_DEADLINE_MS, retries: 0 };
     switch (act.kind) {
       case "install": {
-        this.#newest = this.#builds.make(act.build);
+        this.#newest = act.fresh ? this.#builds.make(act.build) : this.#builds.known(act.build, this.#newest);
         if (act.build === "sik") this.#sick = true;
         return modules.installModule({ wasm: this.#newest.wasm }, options);
       }
@@ -75,7 +75,7 @@ export class Swapper {
       if (active !== null && SOUND.includes(active)) return;
       if (waited >= PATIENCE_MS) {
         this.#tally.count("builds mended by hand");
-        await this.act({ atMs: 0, kind: "install", build: "one" }, client);
+        await this.act({ atMs: 0, kind: "install", build: "one", fresh: false }, client);
         waited = 0;
       }
       await sleep(250);
