@@ -48,9 +48,13 @@ export interface MovePlan {
 
 /** More at once would share one shard's time, and each would take longer. */
 const AT_ONCE = 8;
-const PATIENCE_MS = 100;
-/** After so many late ones, agents at work are not waited for at all. */
-const LATE_MAX = 64;
+/** One at rest moves at once; what takes this long hangs. */
+const RESTFUL_MS = 5_000;
+/** One at work moves when its step has ended, and most steps are short. */
+const WORKING_MS = 250;
+/** After so many long ones, the rest is not waited for like that. */
+const LATE_MAX = 32;
+const IMPATIENT_MS = 25;
 
 export class Moves {
   readonly #house: MoveHouse;
@@ -73,11 +77,13 @@ export class Moves {
 
   /** Resolves when each has moved, failed, or is left to its step. Never rejects. */
   async move({ agentIds, to, cause, tally, signal }: MovePlan): Promise<void> {
+    const there = new Map(Array.from(this.#house.residents(), (agent) => [agent.id, agent]));
     let late = 0;
     await eachAtMost(AT_ONCE, agentIds, async (agentId) => {
       if (signal.aborted) return;
+      const working = there.get(agentId)?.restful === false;
       const moving = this.#one(agentId, to, cause);
-      if (await this.#settledWithin(moving, late < LATE_MAX ? PATIENCE_MS : 0)) {
+      if (await this.#settledWithin(moving, working ? (late < LATE_MAX ? WORKING_MS : IMPATIENT_MS) : RESTFUL_MS)) {
         this.count(tally, agentId, to, await moving);
         return;
       }
