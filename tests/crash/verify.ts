@@ -14,6 +14,8 @@ import type { StoreBooks } from "./store-books.ts";
 
 /** How long timers, told messages and swaps may take to come to rest. */
 const SETTLE_MS = 25_000;
+/** How often an agent may turn out to have moved while it was looked at. */
+const MOVES_MAX = 5;
 const CALL_DEADLINE_MS = 15_000;
 
 export interface VerifySetting {
@@ -47,7 +49,7 @@ export class Verifier {
       if (systemClock.monotonic() > until) break;
       if (open.length > 0) await pause(60, undefined, { signal: stop });
     }
-    return [...model.check(reports), ...(await this.#checkBuilds(reports)), ...this.#set.books.checkDocuments(model.notes()), ...(await this.#audit(client, until, stop))];
+    return [...model.check(reports), ...(await this.#checkBuilds(reports, client, stop)), ...this.#set.books.checkDocuments(model.notes()), ...(await this.#audit(client, until, stop))];
   }
 
   async #report(ledger: Ledger, client: SirsiClient, stop: AbortSignal): Promise<Report> {
@@ -66,16 +68,23 @@ export class Verifier {
     }
   }
 
-  /** S2: an agent's code is that of the one revision which the store names. */
-  async #checkBuilds(reports: ReadonlyMap<string, Report>): Promise<Violation[]> {
-    const digests = this.#set.books.digests();
-    return this.#set.ledgers.flatMap(({ name, agentId }) => {
-      const digest = digests.get(agentId) ?? "";
-      const kind = this.#set.builds.kindOf(digest);
-      const found = reports.get(name)?.build ?? "none";
-      if (kind === found) return [];
-      return [{ what: "revision", ledger: name, expected: `build ${kind} of ${digest.slice(0, 12)}, which the store names`, found }];
-    });
+  /** S2: an agent's code is that of the one revision which the store names, unless it moves at this very moment. */
+  async #checkBuilds(reports: ReadonlyMap<string, Report>, client: SirsiClient, stop: AbortSignal): Promise<Violation[]> {
+    const { books, builds, ledgers } = this.#set;
+    const violations: Violation[] = [];
+    let digests = books.digests();
+    for (const ledger of ledgers) {
+      let build = reports.get(ledger.name)?.build ?? "none";
+      for (let looks = 0; looks < MOVES_MAX && builds.kindOf(digests.get(ledger.agentId) ?? "") !== build; looks++) {
+        const before = digests.get(ledger.agentId) ?? "";
+        build = (await this.#report(ledger, client, stop)).build;
+        digests = books.digests();
+        if (digests.get(ledger.agentId) !== before || builds.kindOf(before) === build) continue;
+        violations.push({ what: "revision", ledger: ledger.name, expected: `build ${builds.kindOf(before)} of ${before.slice(0, 12)}, which the store names`, found: build });
+        break;
+      }
+    }
+    return violations;
   }
 
   /** Waits for an empty outbox: told messages are in, but their entries may still be on their way out. */
