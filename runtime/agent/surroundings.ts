@@ -19,6 +19,8 @@ export interface RevisionSource {
   /** Counts users, so that a revision in use is never dropped. */
   retain(digest: string): void;
   release(digest: string): void;
+  /** Why a revision was served and then not kept; empty for all others. */
+  refusalOf?(digest: string): string;
 }
 
 export type AgentStore = Pick<Store, "putAgent" | "getAgent" | "getState" | "getWait" | "commit" | "listCommits" | "listExchanges" | "findExchange" | "listLiveAgents">;

@@ -64,6 +64,15 @@ export class ModuleCatalog {
     return createdAt < activeSince ? { revision: active, refused: false } : null;
   }
 
+  /** Why a revision is not to serve; empty for one that may, and for one that nobody knows. */
+  refusalOf(digest: string): string {
+    for (const entry of this.entries.values()) {
+      const record = entry.records.find((other) => other.digest === digest);
+      if (record !== undefined) return record.state === "REJECTED" ? record.reason : "";
+    }
+    return "";
+  }
+
   list(): ModuleView[] {
     return [...this.entries.values()].map((entry) => this.view(entry)).toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }

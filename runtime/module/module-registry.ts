@@ -171,6 +171,10 @@ export class ModuleRegistry {
     return this.#catalog.successorOf(name, digest, createdAt);
   }
 
+  refusalOf(digest: string): string {
+    return this.#catalog.refusalOf(digest);
+  }
+
   list(): ModuleView[] {
     return this.#catalog.list();
   }

@@ -242,6 +242,7 @@ describe("S4 a revision that takes over and then misbehaves is taken back", () =
     expect(reverted).toMatchObject({ reverted: 1, failed: 1, kept: 0 });
     expect([await active(), await rig.peopled()]).toEqual(["1.0.0", { "1.0.0": 1, "2.0.0": 1 }]);
     expect(await rig.say(agents[0]!, "add 1")).toMatch(/^\d+$/);
+    expect((await rig.status(agents[0]!)).healthStatus).toContain("degraded");
     expect((await rig.module()).revisions.some(({ version, liveAgents }) => version === "2.0.0" && liveAgents === 1)).toBe(true);
   });
 
