@@ -207,6 +207,17 @@ describe("what agents have for each other", () => {
     expect(await house.say(fleeting, "total")).toBe("4");
   });
 
+  test("is sent at once by one that keeps no outbox, and what cannot be delivered is told", async () => {
+    await open();
+    const [sender] = await spawn(1, "fleeting");
+    const receiver = await house.spawn("deaf");
+    await lullToSleep(receiver);
+    await house.say(sender!, `tell ${receiver} add 3; tell nobody hello; emit it.rained`);
+    await eventually(() => house.events.some(({ type, targetAgentId }) => type === "ERROR_OCCURRED" && targetAgentId === "nobody"));
+    await eventually(async () => (await house.say(receiver, "total")) === "3");
+    expect([store.outbox.size, house.events.filter(({ type }) => type === "it.rained").length]).toEqual([0, 1]);
+  });
+
   test("events go out after their commit and are settled", async () => {
     await open();
     const sender = await house.spawn("deaf");

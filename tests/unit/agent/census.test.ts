@@ -79,3 +79,14 @@ it("a question that the store cannot answer is asked again by the next", async (
   fault = null;
   expect(await census.of("s")).toBe(2);
 });
+
+it("keeps the numbers of so many sessions at most, and never forgets one in which a spawn is under way", async () => {
+  const { census } = opened({}, 1_000_000);
+  await census.of("busy");
+  census.enter("busy");
+  await census.of("early");
+  for (let n = 0; n < 65_600; n++) await census.of(`s${n}`);
+  expect(census.of("busy")).toBe(1);
+  expect(census.of("early")).toBeInstanceOf(Promise);
+  expect(census.of("s65599")).toBe(0);
+});
