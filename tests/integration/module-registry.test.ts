@@ -213,6 +213,119 @@ describe("installing", () => {
   });
 });
 
+describe("a revision that would take another's place, when candidates are held", () => {
+  const HELD = { holdCandidates: true };
+  const state = (registry: ModuleRegistry) => registry.get("sample").revisions.map(({ record }) => [record.version, record.state]);
+
+  it("waits, and the one that is active serves, until it is activated", async () => {
+    const registry = await startWith({ "a.wasm": version(1) }, HELD);
+    const taken = await registry.install(version(2), { validateOnly: false });
+    expect(taken).toMatchObject({ kind: "candidate", asked: true, from: { manifest: { version: "1.0.0" } }, to: { manifest: { version: "2.0.0" } } });
+    expect([registry.resolve("sample").manifest.version, registry.candidateOf("sample")?.manifest.version]).toEqual(["1.0.0", "2.0.0"]);
+    const digest = digestOf(version(2));
+    await registry.activate("sample", digest);
+    await registry.activate("sample", digest);
+    expect([registry.resolve("sample").manifest.version, registry.candidateOf("sample"), state(registry)]).toEqual(["2.0.0", null, [["2.0.0", "ACTIVE"], ["1.0.0", "SUPERSEDED"]]]);
+    expect(events).toEqual(["activated sample - -> 1.0.0", "candidate sample", "activated sample 1.0.0 -> 2.0.0"]);
+  });
+
+  it("gives way to what the file holds next, also to what serves", async () => {
+    const registry = await startWith({ "a.wasm": version(1) }, HELD);
+    await registry.install(version(2), { validateOnly: false });
+    await registry.install(version(3), { validateOnly: false });
+    await expect(registry.activate("sample", digestOf(version(2)))).rejects.toMatchObject({ code: "MODULE_REJECTED", message: expect.stringContaining("no longer what its file holds") as string });
+    expect(await registry.install(version(1), { validateOnly: false })).toMatchObject({ kind: "unchanged" });
+    expect(registry.candidateOf("sample")).toBeNull();
+    await registry.install(version(2), { validateOnly: false });
+    await put("a.wasm", truncatedModule());
+    await expect(registry.reload("sample")).rejects.toMatchObject({ code: "MODULE_REJECTED" });
+    expect(registry.candidateOf("sample")).toBeNull();
+  });
+
+  it("is turned down with a reason, and not taken again unasked", async () => {
+    const registry = await startWith({ "a.wasm": version(1) }, { ...HELD, watch: true });
+    const taken = await registry.install(version(2), { validateOnly: false });
+    if (taken.kind !== "candidate") throw new Error(taken.kind);
+    await registry.reject("sample", taken.to, "load() trapped");
+    expect([state(registry), registry.get("sample").lastError?.message]).toEqual([[["2.0.0", "REJECTED"], ["1.0.0", "ACTIVE"]], expect.stringContaining("was not kept: load() trapped")]);
+    expect([registry.refusalOf(taken.to.digest), registry.refusalOf(taken.from.digest), registry.refusalOf("f".repeat(64))]).toEqual(["load() trapped", "", ""]);
+    await put("b.wasm", version(1, "other"));
+    await put("a.wasm", version(2));
+    await told("activated other - -> 1.0.0");
+    expect([registry.candidateOf("sample"), registry.get("sample").lastError?.code]).toEqual([null, "MODULE_REJECTED"]);
+    expect(await registry.reload("sample")).toMatchObject({ kind: "candidate", asked: true });
+    await registry.withdraw("sample", taken.to.digest);
+    expect(registry.candidateOf("sample")).toBeNull();
+  });
+
+  it("is taken back after it was active: the one before is active, over a restart too, though the file holds the other", async () => {
+    const registry = await startWith({ "a.wasm": version(1) }, HELD);
+    const taken = await registry.install(version(2), { validateOnly: false });
+    if (taken.kind !== "candidate") throw new Error(taken.kind);
+    await registry.activate("sample", taken.to.digest);
+    await registry.revert("sample", taken.to, taken.from, "too many faults");
+    await registry.revert("sample", taken.to, taken.from, "too many faults");
+    expect([registry.resolve("sample").manifest.version, state(registry)]).toEqual(["1.0.0", [["2.0.0", "REJECTED"], ["1.0.0", "ACTIVE"]]]);
+    expect(events.filter((event) => event === "reverted sample").length).toBe(1);
+    const next = await restart(HELD);
+    expect([next.resolve("sample").manifest.version, next.candidateOf("sample")?.manifest.version]).toEqual(["1.0.0", "2.0.0"]);
+    expect(events).toEqual(["candidate sample"]);
+  });
+
+  it("is offered at a start when the file changed meanwhile; the old one serves from the archive", async () => {
+    await startWith({ "a.wasm": version(1) }, HELD);
+    await put("a.wasm", version(2));
+    const registry = await restart(HELD);
+    expect([registry.resolve("sample").manifest.version, registry.candidateOf("sample")?.manifest.version, events]).toEqual(["1.0.0", "2.0.0", ["candidate sample"]]);
+  });
+
+  it("is offered for a retired module too, which stays retired until it is activated", async () => {
+    const registry = await startWith({ "a.wasm": version(1) }, HELD);
+    await registry.remove("sample");
+    expect(await registry.install(version(2), { validateOnly: false })).toMatchObject({ kind: "candidate", from: { manifest: { version: "1.0.0" } } });
+    expect(registry.get("sample").state).toBe("RETIRED");
+    await registry.activate("sample", digestOf(version(2)));
+    expect(registry.resolve("sample").manifest.version).toBe("2.0.0");
+  });
+
+  it("serves at once when there is nothing that could serve in its place", async () => {
+    await startWith({ "a.wasm": version(1) }, HELD);
+    await writeFile(join(root, "data", "revisions", `${digestOf(version(1))}.wasm`), "rotten");
+    await put("a.wasm", version(2));
+    const registry = await restart(HELD);
+    expect([registry.resolve("sample").manifest.version, faults.map(({ code }) => code)]).toEqual(["2.0.0", ["STORE_CORRUPT"]]);
+  });
+
+  it("is only looked at when that is asked, by reload and by rollback too", async () => {
+    const registry = await startWith({ "a.wasm": version(1) }, HELD);
+    await registry.install(version(2), { validateOnly: false });
+    await registry.activate("sample", digestOf(version(2)));
+    await put("a.wasm", version(3));
+    expect(await registry.reload("sample", { validateOnly: true })).toMatchObject({ kind: "valid", revision: { manifest: { version: "3.0.0" } } });
+    expect(await registry.rollback("sample", null, { validateOnly: true })).toMatchObject({ kind: "valid", revision: { manifest: { version: "1.0.0" } } });
+    expect([registry.resolve("sample").manifest.version, registry.candidateOf("sample"), digestOf(await readFile(file("a.wasm")))]).toEqual(["2.0.0", null, digestOf(version(3))]);
+  });
+});
+
+describe("where an agent belongs", () => {
+  it("is the active revision, for one that was made before it, or that is on one that was not kept", async () => {
+    const registry = await startWith({ "a.wasm": version(1) });
+    const madeEarly = clock.now();
+    clock.advance(1_000);
+    await registry.install(version(2), { validateOnly: false });
+    const [first, second] = [digestOf(version(1)), digestOf(version(2))];
+    expect(registry.successorOf("sample", first, madeEarly)).toMatchObject({ revision: { digest: second }, refused: false });
+    expect(registry.successorOf("sample", second, madeEarly)).toBeNull();
+    // Asked for by its version when the other was active already.
+    expect(registry.successorOf("sample", first, clock.now() + 1)).toBeNull();
+    expect(registry.successorOf("sample", "e".repeat(64), clock.now() + 1)).toMatchObject({ revision: { digest: second }, refused: true });
+    await registry.install(guestModule({ version: "3.0.0", onSwap: "keep" }), { validateOnly: false });
+    expect(registry.successorOf("sample", first, madeEarly)).toBeNull();
+    await registry.remove("sample");
+    expect([registry.successorOf("sample", first, madeEarly), registry.successorOf("nobody", first, madeEarly)]).toEqual([null, null]);
+  });
+});
+
 describe("rolling back", () => {
   it("goes to the revision before, and back, writing the file that serves", async () => {
     const registry = await startWith({ "sample.wasm": version(1) });
@@ -257,6 +370,15 @@ describe("removing", () => {
 });
 
 describe("old revisions", () => {
+  it("are kept while an agent is on them, asleep or not", async () => {
+    const registry = await startWith({ "a.wasm": version(1) }, { keepSuperseded: 0 });
+    registry.allowForgetting();
+    ledger.peopled.set(digestOf(version(1)), 1);
+    for (const number of [2, 3]) await registry.install(version(number), { validateOnly: false });
+    expect(registry.get("sample").revisions.map(({ record }) => record.version)).toEqual(["3.0.0", "1.0.0"]);
+    expect((await registry.revisionByDigest(digestOf(version(1)))).manifest.version).toBe("1.0.0");
+  });
+
   it("are forgotten beyond the newest, once that is allowed, unless in use", async () => {
     const registry = await start({ keepSuperseded: 1 });
     const [first, second, third, fourth] = [1, 2, 3, 4].map((number) => digestOf(version(number)));
