@@ -23,7 +23,7 @@ async function runSection(section: Section, options: Options): Promise<SectionOu
   const started = systemClock.monotonic();
   const folder = mkdtempSync(join(tmpdir(), `sirsi-bench-${section.name}-`));
   const child = new BenchChild(new URL("./section-process.ts", import.meta.url), { family: true });
-  const timer = systemClock.after(SECTION_MAX_MS, () => void child.end());
+  const timer = systemClock.after(section.maxMs ?? SECTION_MAX_MS, () => void child.end());
   const interrupt = () => void child.end().then(() => process.exit(130));
   for (const signal of SIGNALS) process.once(signal, interrupt);
   const end = (figures: readonly Figure[], fault: string): SectionOutcome => ({ section, figures, fault, seconds: (systemClock.monotonic() - started) / 1000, load: loadNow() });

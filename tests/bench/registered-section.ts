@@ -190,5 +190,6 @@ export const registeredSection: Section = {
   name: "registered",
   title: "A million registered agents",
   notMeasured: ["their spawns: each row is a copy of a real agent's first commit", "a working set: every agent is as likely as any other, which no real load is", "the transport"],
+  maxMs: 480_000,
   run: measure,
 };

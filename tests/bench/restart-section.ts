@@ -49,5 +49,6 @@ export const restartSection: Section = {
   name: "restart",
   title: "A host that was killed",
   notMeasured: ["a cold disk: the system has the pages in memory", "the transport", "large states"],
+  maxMs: 240_000,
   run: measure,
 };

@@ -19,6 +19,8 @@ export interface Section {
   readonly title: string;
   /** What a reader must not take the figures for. */
   readonly notMeasured: readonly string[];
+  /** For one that takes longer than the others may. */
+  readonly maxMs?: number;
   /** Wrong answers throw: figures of a thing that does not work are worth nothing. */
   run(plan: Plan): Promise<readonly Figure[]>;
 }
