@@ -8,7 +8,7 @@
  * Errors: STORE_UNAVAILABLE (closed, full, read-only), STORE_CORRUPT,
  * SESSION_NOT_FOUND (an agent is put into a session that is gone),
  * AGENT_NOT_FOUND (a commit to an agent that is gone),
- * MESSAGE_ID_REUSED (a commit of a message that took effect before, D2),
+ * MESSAGE_ID_REUSED (a commit of a message, or of an outbox entry's message, that took effect before, D2),
  * AGENT_FENCED (a commit under an epoch that is over, D5).
  */
 
@@ -87,7 +87,7 @@ export interface StateImage {
 export interface StateChain {
   readonly digest: string;
   readonly preparation: string;
-  /** The commit sequence that it is the state of, wait included. */
+  /** Of the newest commit in it, wait included. Commits after it left the state as it was. */
   readonly commitSequence: number;
   readonly base: Uint8Array;
   /** Oldest first. */
@@ -219,17 +219,23 @@ export interface AgentCommit {
   readonly committedAt: number;
   /** With the first commit (epoch 1, sequence 1) of an agent that the store does not have: creates it, as putAgent would. */
   readonly agent: AgentRecord | null;
+  /** The first is a base. A difference or wait without a base is refused with STORE_CORRUPT. */
   readonly state: StateImage | null;
+  /** With it comes a state of kind `wait`, and never one without the other (INTERNAL). */
   readonly wait: WaitRecord | null;
-  /** Refused with MESSAGE_ID_REUSED when an exchange of the same message id is remembered: the message took effect before (D2). */
+  /** Refused with MESSAGE_ID_REUSED when an exchange of the same message id is remembered: the message took effect before (D2). Its sequence rises, else STORE_CORRUPT. */
   readonly exchange: ExchangeRecord | null;
   readonly counters: AgentCounters | null;
   /** In order; entry i has the key {agentId, commitSequence, i}. */
   readonly outbox: readonly OutboxEntry[];
-  /** The outbox entry whose message this step took: it goes from its sender's outbox in the same commit. */
+  /**
+   * The outbox entry whose message this step took: it goes from its sender's outbox in the same commit.
+   * An entry that is gone by then was taken or given up before: with an exchange the commit is refused
+   * with MESSAGE_ID_REUSED, unless it ends the wait of that message, whose own commit may have taken it.
+   */
   readonly consumed: OutboxKey | null;
   readonly timers: readonly TimerChange[];
-  /** The timer that this step was: it goes, unless it was set anew to another time. */
+  /** The timer that this step was: it goes, unless it was set anew to another time; before `timers`, so that the step may set it again. */
   readonly firedTimer: { readonly timerId: string; readonly dueAt: number } | null;
   readonly documents: readonly DocumentChange[];
   /** The message in hand, given up. */
@@ -238,7 +244,7 @@ export interface AgentCommit {
   readonly consumedDeadLetter: string | null;
   /** Exchanges older than this many keep their id and lose their body. */
   readonly keepExchanges: number;
-  /** With a base: states are kept from the newest base that lies this many commits back. */
+  /** With a base: commits are history from the newest base that lies this many commits back. An agent without a base keeps about so many. */
   readonly keepCommits: number;
 }
 
@@ -264,7 +270,7 @@ export interface StoredAgent {
   readonly exchangeSequence: number;
 }
 
-/** One commit, as its history has it. */
+/** One commit, as its history has it. One that left the state as it was is a `difference` of no bytes. */
 export interface CommitEntry {
   readonly commitSequence: number;
   readonly cause: CommitCause;
@@ -278,7 +284,7 @@ export interface CommitEntry {
 /** One thing in the books that does not add up. */
 export interface AuditFinding {
   readonly agentId: string;
-  /** "account", "doubled", "sequence", "chain", "outbox", "wait": what was checked. */
+  /** "account", "doubled", "sequence", "chain", "wait", "outbox", "timer": what was checked. */
   readonly check: string;
   readonly explanation: string;
 }
@@ -381,7 +387,7 @@ export interface Store {
   putSession(session: SessionRecord): Promise<void>;
   getSession(sessionId: string): Promise<SessionRecord | null>;
   listSessions(query: SessionQuery): Promise<SessionRecord[]>;
-  /** Removes a session with its agents, their states, exchanges, effects and documents. */
+  /** Removes a session with its agents, their states, exchanges and effects, its documents and its dead letters. */
   deleteSession(sessionId: string): Promise<void>;
 
   putUser(user: UserRecord): Promise<void>;
@@ -406,7 +412,10 @@ export interface Store {
   claimAgent(agentId: string): Promise<number>;
 
   commit(commit: AgentCommit): Promise<void>;
-  /** The newest state, or the state at `atSequence`; null when there is none (any more). */
+  /**
+   * The newest state, or the state as commit `atSequence` left it, a wait included that it was or is in;
+   * null when there is none (any more), or no such commit. STORE_CORRUPT when part of it is lost.
+   */
   getState(agentId: string, atSequence: number | null): Promise<StateChain | null>;
   getWait(agentId: string): Promise<WaitRecord | null>;
   /** Agents in a wait, by agentId. */
@@ -425,7 +434,7 @@ export interface Store {
   listOutbox(after: OutboxCursor | null, limit: number): Promise<{ readonly entries: readonly StoredOutboxEntry[]; readonly next: OutboxCursor | null }>;
   /** Entries that were delivered to somebody who commits nothing: they go. */
   settleOutbox(keys: readonly OutboxKey[]): Promise<void>;
-  /** An entry that cannot be delivered becomes a dead letter, in one transaction. */
+  /** An entry that cannot be delivered becomes a dead letter, in one transaction; one that is gone makes none. */
   deadLetterOutbox(key: OutboxKey, letter: DeadLetter): Promise<void>;
 
   /** Timers due at or before `before`, earliest first. */
@@ -444,7 +453,7 @@ export interface Store {
 
   /** One agent's books; null when there is no such agent. */
   auditAgent(agentId: string): Promise<Audit | null>;
-  /** Every agent's books; at most `findingsMax` findings. */
+  /** Every agent's books, ended ones too; at most `findingsMax` findings. Other calls are served meanwhile. */
   auditHost(findingsMax: number): Promise<Audit>;
 
   putModule(module: ModuleRecord, revision: RevisionRecord | null): Promise<void>;

@@ -216,12 +216,12 @@ describe("an audit", () => {
     const intruder = new DatabaseSync(join(host.home.dataDir, "sirsi.db"));
     try {
       intruder.prepare("UPDATE agent_progress SET done = done - 1 WHERE agent_key = (SELECT agent_key FROM agents WHERE agent_id = ?)").run(place.agentId);
-      intruder.prepare("DELETE FROM states WHERE kind = 'base' AND agent_key = (SELECT agent_key FROM agents WHERE agent_id = ?)").run(place.agentId);
+      intruder.prepare("DELETE FROM commits WHERE kind = 'base' AND agent_key = (SELECT agent_key FROM agents WHERE agent_id = ?)").run(place.agentId);
     } finally {
       intruder.close();
     }
     const audit = await run("audit", "agent", place.agentId);
-    expect([audit.code, audit.stdout]).toEqual([8, expect.stringMatching(new RegExp(`NOT BALANCED[^]*3 received is not 2 done[^]*agent ${place.agentId}: it received 3 messages[^]*builds on no base`))]);
+    expect([audit.code, audit.stdout]).toEqual([8, expect.stringMatching(new RegExp(`NOT BALANCED[^]*3 received is not 2 done[^]*agent ${place.agentId}: it received 3 messages[^]*should be its newest base`))]);
     const { audit: whole } = await client.operator.auditHost({});
     expect(whole?.balanced).toBe(false);
     expect(new Set(whole?.findings.map(({ agentId }) => agentId))).toEqual(new Set([place.agentId]));

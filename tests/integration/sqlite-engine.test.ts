@@ -1,16 +1,18 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SirsiError } from "../../runtime/core/errors.ts";
+import { armFault, type Fault } from "../../runtime/core/fault-points.ts";
 import { prepareBatches } from "../../runtime/store/sqlite/batch.ts";
-import { openEngine, prepareCalls, type StoreEngine } from "../../runtime/store/sqlite/engine.ts";
-import type { StoreCall } from "../../runtime/store/sqlite/protocol.ts";
+import { openEngine, prepareEngine, type StoreEngine } from "../../runtime/store/sqlite/engine.ts";
+import { auditInParts } from "../../runtime/store/sqlite/host-audit.ts";
+import type { AuditPart, StoreCall, SyncStore } from "../../runtime/store/sqlite/protocol.ts";
 import { MIGRATIONS, migrate } from "../../runtime/store/sqlite/schema.ts";
 import type { Store } from "../../runtime/store/store.ts";
 import { storeContract } from "../support/store-contract.ts";
-import { agentCommit, agentRecord, checkpointRecord, exchangeRecord, sessionRecord } from "../support/store-records.ts";
+import { agentCommit, agentRecord, exchangeRecord, outboxEntry, sessionRecord, stateImage, waitCommit } from "../support/store-records.ts";
 
 /** The engine as a Store, each call a batch of its own. */
 function asStore(engine: StoreEngine): Store {
@@ -25,7 +27,8 @@ function asStore(engine: StoreEngine): Store {
     if (failures[0] !== undefined) throw SirsiError.revive(failures[0].error);
     return values[0];
   };
-  return new Proxy({} as Store, { get: (_, name) => (name === "close" ? close : call(name as StoreCall["name"])) });
+  const auditHost = (most: number) => auditInParts(most, call("auditSome") as (after: string, most: number) => Promise<AuditPart>);
+  return new Proxy({ close, auditHost } as Store, { get: (own, name) => own[name as keyof Store] ?? call(name as StoreCall["name"]) });
 }
 
 let folder: string;
@@ -36,18 +39,25 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
 storeContract("the SQLite engine without its thread", async () => {
-  const store = asStore(openEngine({ path: database(), openedAtMs: 0 }));
-  return { store, dispose: () => store.close() };
+  const own = await mkdtemp(join(tmpdir(), "sirsi-engine-"));
+  const store = asStore(openEngine({ path: join(own, "sirsi.db"), openedAtMs: 0 }));
+  return {
+    store,
+    async dispose() {
+      await store.close();
+      await rm(own, { recursive: true, force: true });
+    },
+  };
 });
 
 function commitOf(agentId: string, sequence: number, image = Uint8Array.of(sequence)): StoreCall {
-  const commit = agentCommit(agentId, sequence, { checkpoint: { ...checkpointRecord(), image }, exchange: exchangeRecord(sequence) });
-  return { name: "commit", args: [commit] };
+  return { name: "commit", args: [agentCommit(agentId, sequence, { state: { ...stateImage("base"), image }, exchange: exchangeRecord(sequence) })] };
 }
 
 describe("a batch", () => {
   let db: DatabaseSync;
   let run: ReturnType<typeof prepareBatches>;
+  let calls: SyncStore;
   const session = sessionRecord();
   const agents = Array.from({ length: 4 }, () => agentRecord(session.sessionId));
   const [first, second, third, fourth] = agents.map((agent) => agent.agentId) as [string, string, string, string];
@@ -57,7 +67,7 @@ describe("a batch", () => {
     db = new DatabaseSync(database());
     db.exec("PRAGMA journal_mode = WAL");
     migrate(db, database(), 0);
-    run = prepareBatches(db, prepareCalls(db));
+    ({ run, calls } = prepareEngine(db));
     const setUp: StoreCall[] = [{ name: "putSession", args: [session] }, ...agents.map((agent): StoreCall => ({ name: "putAgent", args: [agent] }))];
     expect(run(setUp).failures).toEqual([]);
   });
@@ -65,8 +75,8 @@ describe("a batch", () => {
 
   it("is one transaction when nothing fails", () => {
     const seen: string[] = [];
-    const calls = { ...prepareCalls(db), probe: () => void seen.push(`in a transaction: ${String(db.isTransaction)}`) };
-    const watched = prepareBatches(db, calls);
+    const watching = { ...calls, probe: () => void seen.push(`in a transaction: ${String(db.isTransaction)}`) };
+    const watched = prepareBatches(db, watching);
     expect(watched([{ name: "probe", args: [] }, commitOf(first, 1), { name: "probe", args: [] }]).failures).toEqual([]);
     expect(seen).toEqual(["in a transaction: true", "in a transaction: true"]);
     expect(db.isTransaction).toBe(false);
@@ -116,12 +126,146 @@ describe("a batch", () => {
   });
 
   it("fails as a whole when SQLite gives up its transaction in the middle, keeping each call's own fault", () => {
-    const calls = { ...prepareCalls(db), probe: () => db.exec("ROLLBACK; SELECT * FROM a_table_that_is_gone") };
-    const broken = prepareBatches(db, calls);
+    const breaking = { ...calls, probe: () => db.exec("ROLLBACK; SELECT * FROM a_table_that_is_gone") };
+    const broken = prepareBatches(db, breaking);
     const settled = broken([commitOf(first, 1), commitOf(second, 5), { name: "probe", args: [] }, commitOf(third, 1)]);
     expect(settled.failures.map(({ error }) => error.code)).toEqual(["INTERNAL", "STORE_CORRUPT", "INTERNAL", "INTERNAL"]);
     expect(sequences()).toEqual([0, 0, 0, 0]);
     expect(run([commitOf(first, 1)]).failures).toEqual([]);
+  });
+});
+
+describe("a batch at a fault point", () => {
+  let store: Store;
+  let engine: StoreEngine;
+  let agentId: string;
+  beforeEach(async () => {
+    engine = openEngine({ path: database(), openedAtMs: 0 });
+    store = asStore(engine);
+    const session = sessionRecord();
+    const agent = agentRecord(session.sessionId);
+    agentId = agent.agentId;
+    await store.putSession(session);
+    await store.putAgent(agent);
+  });
+  afterEach(async () => {
+    armFault(null);
+    await store.close();
+  });
+  const fail = (point: Fault["point"], hit = 1): void => armFault({ point, hit, action: "fail" });
+
+  it.each(["commit.before-write", "commit.in-transaction"] as const)("%s: writes are refused and change nothing, reads go on, and it recovers by itself", async (point) => {
+    fail(point);
+    for (let tries = 0; tries < 3; tries++) {
+      const settled = engine.run([commitOf(agentId, 1), { name: "getAgent", args: [agentId] }, { name: "probe", args: [] }, { name: "getSession", args: ["nobody"] }]);
+      expect(settled.failures.map(({ index, error }) => [index, error.code])).toEqual([[0, "STORE_UNAVAILABLE"], [2, "STORE_UNAVAILABLE"]]);
+      expect(settled.values[1]).toMatchObject({ commitSequence: 0 });
+      expect(await store.getAgent(agentId)).toMatchObject({ commitSequence: 0 });
+      expect(await store.getState(agentId, null)).toBeNull();
+    }
+    armFault(null);
+    expect(engine.run([commitOf(agentId, 1)]).failures).toEqual([]);
+    expect(await store.getState(agentId, null)).toMatchObject({ commitSequence: 1 });
+  });
+
+  it("commit.written: the answer is lost, what was written is not", async () => {
+    fail("commit.written");
+    await expect(store.commit(agentCommit(agentId, 1, { state: stateImage("base", 1) }))).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    armFault(null);
+    expect(await store.getAgent(agentId)).toMatchObject({ commitSequence: 1 });
+  });
+
+  it("strikes from the batch on that it is armed for, and never a batch of reads", async () => {
+    fail("commit.before-write", 2);
+    await store.getAgent(agentId);
+    await store.commit(agentCommit(agentId, 1));
+    await expect(store.commit(agentCommit(agentId, 2))).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    await store.getAgent(agentId);
+  });
+
+  it("keeps a build that a batch failed to write out of later commits", async () => {
+    fail("commit.in-transaction");
+    await expect(store.commit(agentCommit(agentId, 1, { state: stateImage("base", 1) }))).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    armFault(null);
+    await store.commit(agentCommit(agentId, 1, { state: { ...stateImage("base", 1), preparation: "another" } }));
+    await store.commit(agentCommit(agentId, 2, { state: stateImage("base", 2) }));
+    expect(await store.getState(agentId, 1)).toMatchObject({ preparation: "another" });
+    expect(await store.getState(agentId, 2)).toMatchObject({ preparation: "p1" });
+  });
+});
+
+describe("books that were tampered with", () => {
+  let db: DatabaseSync;
+  let calls: SyncStore;
+  const session = sessionRecord();
+  const [agent, other] = [agentRecord(session.sessionId), agentRecord(session.sessionId)];
+  const { agentId } = agent;
+
+  beforeEach(() => {
+    db = new DatabaseSync(database());
+    migrate(db, database(), 0);
+    ({ calls } = prepareEngine(db));
+    calls.putSession(session);
+    calls.putAgent(agent);
+    calls.putAgent(other);
+    calls.commit(agentCommit(agentId, 1, { state: stateImage("base", 1), exchange: exchangeRecord(1), timers: [{ kind: "set", timerId: "t", dueAt: 1, payload: new Uint8Array(0) }] }));
+    calls.commit(agentCommit(agentId, 2, { state: stateImage("difference", 2), exchange: exchangeRecord(2), outbox: [outboxEntry(other.agentId)] }));
+    calls.commit(agentCommit(agentId, 3, { state: stateImage("difference", 3), exchange: exchangeRecord(3) }));
+    calls.commit(waitCommit(agentId, 4, "m-4"));
+    expect(calls.auditAgent(agentId)?.findings).toEqual([]);
+  });
+  afterEach(() => db.close());
+
+  /** Of the agent's row of a commit. */
+  const at = (sequence: number) => `commit_key & 68719476735 = ${sequence}`;
+
+  it.each([
+    ["a message that vanished", "UPDATE agent_progress SET received = received + 1", "account"],
+    ["more exchanges than were done", "UPDATE agent_progress SET done = done - 1, received = received - 1", "account"],
+    ["a pending message that is not", "UPDATE agent_progress SET pending = 0", "account"],
+    ["a message done twice", `DROP INDEX commits_by_message; UPDATE commits SET message_id = 'm-1' WHERE ${at(2)}`, "doubled"],
+    ["a message done and waiting", `UPDATE waits SET message_id = 'm-1'`, "doubled"],
+    ["a gap in the exchanges", `UPDATE commits SET exchange_sequence = 9, message_id = NULL, body = NULL WHERE ${at(2)}`, "sequence"],
+    ["a lost last commit", `DELETE FROM commits WHERE ${at(4)}`, "sequence"],
+    ["a lost difference", `DELETE FROM commits WHERE ${at(2)}`, "chain"],
+    ["a lost base", `DELETE FROM commits WHERE ${at(1)}`, "chain"],
+    ["a base without an image", `UPDATE commits SET image = NULL WHERE ${at(1)}`, "chain"],
+    ["a base that progress does not know", "UPDATE agent_progress SET base_sequence = 0", "chain"],
+    ["a difference of another revision", `INSERT INTO builds VALUES (77, 'x', 'x'); UPDATE commits SET build_key = 77 WHERE ${at(3)}`, "chain"],
+    ["a lost wait", "DELETE FROM waits", "wait"],
+    ["a wait of an earlier commit", "UPDATE waits SET sequence = 3", "wait"],
+    ["a wait at rest", `UPDATE commits SET kind = 'difference' WHERE ${at(4)}`, "wait"],
+    ["an entry of a commit that never was", "UPDATE outbox SET sequence = 9", "outbox"],
+    ["an ended agent with a timer", "DROP TRIGGER agents_end; UPDATE agents SET state = 'TERMINATED'", "timer"],
+    ["an ended agent in a wait", "DROP TRIGGER agents_end; UPDATE agents SET state = 'TERMINATED'", "wait"],
+  ])("show in the audit: %s", (_, sql, check) => {
+    db.exec(sql);
+    const findings = calls.auditAgent(agentId)?.findings ?? [];
+    expect(findings.map((finding) => finding.check)).toContain(check);
+    expect(calls.auditSome("", 100).audit.findings.filter((finding) => finding.agentId === agentId)).toEqual(findings);
+  });
+
+  it.each([
+    ["a lost base", `DELETE FROM commits WHERE ${at(1)}`],
+    ["a base without an image", `UPDATE commits SET image = NULL WHERE ${at(1)}`],
+    ["a lost difference", `DELETE FROM commits WHERE ${at(2)}`],
+    ["a difference of another revision", `INSERT INTO builds VALUES (77, 'x', 'x'); UPDATE commits SET build_key = 77 WHERE ${at(3)}`],
+  ])("are never read as a state: %s", (_, sql) => {
+    db.exec(sql);
+    expect(() => calls.getState(agentId, null)).toThrow(expect.objectContaining({ code: "STORE_CORRUPT", message: expect.stringContaining(agentId) as string }));
+  });
+
+  it("give the key of an agent that is gone to the next one, and nothing of it", () => {
+    const keys = () => db.prepare("SELECT agent_key FROM agents ORDER BY agent_key").all().map((row) => row["agent_key"]);
+    const before = keys();
+    calls.deleteSession(session.sessionId);
+    expect(db.prepare("SELECT count(*) AS n FROM commits").get()).toEqual({ n: 0 });
+    const later = sessionRecord();
+    calls.putSession(later);
+    const next = [agentRecord(later.sessionId), agentRecord(later.sessionId), agentRecord(later.sessionId)];
+    for (const one of next) calls.putAgent(one);
+    expect(keys()).toEqual([...before, 3]);
+    for (const one of next) expect(calls.listCommits(one.agentId, Infinity, 10)).toEqual([]);
   });
 });
 
@@ -140,6 +284,12 @@ describe("migrations", () => {
     migrate(db, database(), 300, [...MIGRATIONS, next]);
     migrate(db, database(), 400, [...MIGRATIONS, next]);
     expect(versions()).toEqual([{ version: 1, applied_at: 100 }, { version: 2, applied_at: 300 }]);
+    db.exec("INSERT INTO colours VALUES ('red')");
+  });
+
+  it("leave a database alone that an unreleased build made", () => {
+    migrate(db, database(), 100, [next]);
+    expect(() => migrate(db, database(), 200)).toThrow(expect.objectContaining({ code: "STORE_UNAVAILABLE", message: expect.stringContaining("never released") as string }));
     db.exec("INSERT INTO colours VALUES ('red')");
   });
 
@@ -172,6 +322,31 @@ describe("the engine", () => {
     const file = await readFile(database());
     await writeFile(database(), file.fill(0xff, 4_096));
     expect(() => openEngine({ path: database(), openedAtMs: 0 })).toThrow(expect.objectContaining({ code: "STORE_CORRUPT" }));
+  });
+
+  it("reports a damaged page as STORE_CORRUPT to the read that meets it alone", async () => {
+    let engine = openEngine({ path: database(), openedAtMs: 0 });
+    const session = sessionRecord();
+    const agents = Array.from({ length: 40 }, () => agentRecord(session.sessionId));
+    const image = new Uint8Array(3_000);
+    const made = agents.map((agent): StoreCall => ({ name: "commit", args: [agentCommit(agent.agentId, 1, { agent, state: { ...stateImage("base"), image } })] }));
+    expect(engine.run([{ name: "putSession", args: [session] }, ...made]).failures).toEqual([]);
+    engine.close();
+
+    const db = new DatabaseSync(database());
+    const [page] = db.prepare("SELECT pageno FROM dbstat WHERE name = 'commits' AND pagetype = 'leaf' ORDER BY path LIMIT 1 OFFSET 20").all();
+    db.close();
+    const file = await open(database(), "r+");
+    await file.write(new Uint8Array(4_096).fill(0xee), 0, 4_096, (Number(page?.["pageno"]) - 1) * 4_096);
+    await file.close();
+
+    engine = openEngine({ path: database(), openedAtMs: 0 });
+    const { values, failures } = engine.run(agents.map((agent): StoreCall => ({ name: "getState", args: [agent.agentId, null] })));
+    expect(failures.length).toBeGreaterThan(0);
+    expect(failures.length).toBeLessThan(5);
+    for (const { error } of failures) expect(error.code).toBe("STORE_CORRUPT");
+    expect(values.filter((value) => value !== null)).toHaveLength(agents.length - failures.length);
+    engine.close();
   });
 
   it("reports a folder where a database should be", () => {

@@ -1,17 +1,18 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { symlink, writeFile } from "node:fs/promises";
+import { stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import type { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ManualClock } from "../../runtime/core/clock.ts";
+import { armFault } from "../../runtime/core/fault-points.ts";
 import { openSqliteStore } from "../../runtime/store/sqlite/index.ts";
 import type { Store } from "../../runtime/store/store.ts";
 import { storeContract } from "../support/store-contract.ts";
 import { StoreFolder } from "../support/store-folder.ts";
-import { agentCommit, agentCounters, agentRecord, checkpointRecord, exchangeRecord, moduleRecord, revisionRecord, sessionRecord } from "../support/store-records.ts";
+import { agentCommit, agentCounters, agentRecord, exchangeRecord, moduleRecord, revisionRecord, sessionRecord, stateImage, waitCommit, waitRecord } from "../support/store-records.ts";
 
 const WRITER = fileURLToPath(new URL("../support/store-writer.ts", import.meta.url));
 
@@ -45,7 +46,8 @@ describe("the SQLite store on disk", () => {
   it("gives everything back after it was closed and opened again", async () => {
     const store = await folder.open();
     const [agentId] = await agents(store, 1);
-    await store.commit(agentCommit(agentId!, 1, { checkpoint: checkpointRecord(1, 2), exchange: exchangeRecord(1), counters: agentCounters(3) }));
+    await store.commit(agentCommit(agentId!, 1, { state: stateImage("base", 1, 2), exchange: exchangeRecord(1), counters: agentCounters(3) }));
+    await store.commit(waitCommit(agentId!, 2, "m-2"));
     await store.putModule(moduleRecord("echo"), revisionRecord("echo", "c".repeat(64)));
     await store.putUser({ userId: "ada", displayName: "Ada", preferences: {}, updatedAt: 1 });
     const before = await store.getAgent(agentId!);
@@ -53,11 +55,13 @@ describe("the SQLite store on disk", () => {
 
     const again = await folder.open();
     expect(await again.getAgent(agentId!)).toEqual(before);
-    expect(await again.getCheckpoint(agentId!)).toEqual(checkpointRecord(1, 2));
+    expect(await again.getState(agentId!, null)).toMatchObject({ base: Uint8Array.of(1, 2), wait: { image: Uint8Array.of(52) } });
+    expect(await again.getWait(agentId!)).toEqual(waitRecord("m-2"));
+    expect(await again.listWaiting("", 10)).toEqual([agentId]);
     expect(await again.findExchange(agentId!, "m-1")).toEqual(exchangeRecord(1));
     expect(await again.listModules()).toEqual([moduleRecord("echo")]);
     expect(await again.getUser("ada")).toMatchObject({ displayName: "Ada" });
-    await again.commit(agentCommit(agentId!, 2));
+    await again.commit(agentCommit(agentId!, 3));
   });
 
   it("makes the data directory and takes a plain path as well", async () => {
@@ -191,12 +195,72 @@ describe("the SQLite store on disk", () => {
         const n = stored.commitSequence;
         expect(n).toBeGreaterThanOrEqual(acknowledged.get(agentId) ?? 0);
         expect(stored).toMatchObject({ exchangeSequence: n, counters: { messagesProcessed: n } });
-        expect(await survivor.getCheckpoint(agentId)).toMatchObject({ preparation: `step ${n}`, image: new Uint8Array(1_024).fill(n % 256) });
+        const from = n === 0 ? 0 : n - ((n - 1) % 4);
+        const chain = await survivor.getState(agentId, null);
+        expect(n === 0 ? chain : [chain?.base[0], ...(chain?.differences.map((image) => image[0]) ?? [])]).toEqual(n === 0 ? null : Array.from({ length: n - from + 1 }, (_, i) => (from + i) % 256));
         const kept = (await survivor.listExchanges(agentId, Infinity, 10)).map((exchange) => exchange.sequence);
         expect(kept).toEqual([n, n - 1, n - 2, n - 3, n - 4].filter((sequence) => sequence > 0));
       }
+      expect(await survivor.auditHost(10)).toMatchObject({ agents: 16, findings: [] });
       await survivor.close();
     }
+  });
+
+  it("refuses what it has no room for, goes on reading, and recovers by itself when there is room", async () => {
+    const store = await folder.open();
+    const ids = await agents(store, 8);
+    await store.close();
+    const { size } = await stat(folder.database);
+
+    const child = spawn(process.execPath, [WRITER, folder.path, ...ids], { stdio: ["ignore", "pipe", "inherit"] });
+    /** No file of the writer may grow beyond so many bytes: what a full disk does, for one process. */
+    const limit = (bytes: number | "unlimited") => expect(spawnSync("prlimit", ["--pid", String(child.pid), `--fsize=${bytes}:`]).status).toBe(0);
+    const stages = [
+      { line: /^\S+ 3$/, go: () => limit(size + 200_000) },
+      { line: /^refused STORE_UNAVAILABLE reads$/, go: () => limit("unlimited") },
+      { line: /^\S+ \d+$/, go: () => child.kill("SIGKILL") },
+    ];
+    const lines: string[] = [];
+    let rest = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+      const parts = (rest + chunk).split("\n");
+      rest = parts.pop() ?? "";
+      for (const line of parts) {
+        lines.push(line);
+        if (stages[0]?.line.test(line)) stages.shift()?.go();
+      }
+    });
+    await once(child, "close");
+    expect(stages).toEqual([]);
+    expect(new Set(lines.filter((line) => line.startsWith("refused")))).toEqual(new Set(["refused STORE_UNAVAILABLE reads"]));
+
+    const survivor = await folder.open();
+    for (const agentId of ids) {
+      const acknowledged = Math.max(0, ...lines.filter((line) => line.startsWith(agentId)).map((line) => Number(line.split(" ")[1])));
+      expect((await survivor.getAgent(agentId))?.commitSequence).toBeGreaterThanOrEqual(acknowledged);
+    }
+    expect((await survivor.auditHost(10)).findings).toEqual([]);
+  });
+
+  it("arms its thread as its parent is armed when it opens", async () => {
+    armFault({ point: "commit.in-transaction", hit: 1, action: "fail" });
+    const store = await folder.open();
+    armFault(null);
+    await expect(store.probe()).rejects.toMatchObject({ code: "STORE_UNAVAILABLE", message: expect.stringContaining("commit.in-transaction") });
+    expect(await store.getAgent("nobody")).toBeNull();
+    await store.close();
+    await (await folder.open()).probe();
+  });
+
+  it("answers others between the parts of an audit of many agents", async () => {
+    const store = await folder.open();
+    const ids = await agents(store, 5_000);
+    const audit = { open: true };
+    const audited = store.auditHost(10).finally(() => (audit.open = false));
+    let between = 0;
+    for (; audit.open; between++) await store.commit(agentCommit(ids[between % ids.length]!, 1 + Math.floor(between / ids.length)));
+    expect(await audited).toMatchObject({ agents: 5_000, findings: [] });
+    expect(between).toBeGreaterThan(2);
   });
 });
 

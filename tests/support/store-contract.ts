@@ -1,9 +1,13 @@
 /** What every Store keeps, as tests. An implementation's own test file calls `storeContract`. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { newId } from "../../runtime/core/ids.ts";
-import type { SessionQuery, Store } from "../../runtime/store/store.ts";
+import type { AgentQuery, SessionQuery, Store } from "../../runtime/store/store.ts";
+import { auditContract } from "./store-contract-audit.ts";
+import { accountContract, commitContract, creationContract, exchangeContract, refusalContract } from "./store-contract-commits.ts";
+import { deadLetterContract, documentContract, outboxContract, timerContract } from "./store-contract-effects.ts";
+import { bytesContract, historyContract, stateContract, waitContract } from "./store-contract-states.ts";
 import {
-  START_MS, agentCommit, agentCounters, agentRecord, checkpointRecord, exchangeRecord, moduleRecord, revisionRecord, sessionRecord,
+  START_MS, agentCommit, agentCounters, agentRecord, deadLetter, exchangeRecord, moduleRecord, newAgent, outboxEntry, revisionRecord, sessionOf, sessionRecord, stateImage, swapRecord, waitCommit,
 } from "./store-records.ts";
 
 export interface StoreUnderTest {
@@ -14,6 +18,7 @@ export interface StoreUnderTest {
 }
 
 const ALL_SESSIONS: SessionQuery = { userId: null, states: [], before: null, limit: 100 };
+const ANY_AGENT: AgentQuery = { sessionId: null, module: null, digest: null, parentAgentId: null };
 const ODD_TEXT = 'a "quoted" \\ line\nand\u0000null, ünïcödé, 🦉, __proto__';
 
 export function storeContract(name: string, open: () => Promise<StoreUnderTest>): void {
@@ -32,21 +37,24 @@ export function storeContract(name: string, open: () => Promise<StoreUnderTest>)
     describe("deleting a session", () => sessionDeletionContract(get));
     describe("agents", () => agentContract(get));
     describe("listing agents", () => agentListingContract(get));
+    describe("creating an agent with its first commit", () => creationContract(get));
     describe("commits", () => commitContract(get));
     describe("refused commits", () => refusalContract(get));
+    describe("accounts", () => accountContract(get));
     describe("exchanges", () => exchangeContract(get));
+    describe("states", () => stateContract(get));
+    describe("history", () => historyContract(get));
+    describe("waits", () => waitContract(get));
     describe("bytes", () => bytesContract(get));
+    describe("the outbox", () => outboxContract(get));
+    describe("timers", () => timerContract(get));
+    describe("documents", () => documentContract(get));
+    describe("dead letters", () => deadLetterContract(get));
+    describe("audits", () => auditContract(get));
     describe("modules", () => moduleContract(get));
+    describe("swaps", () => swapContract(get));
     describe("order and closing", () => lifeContract(get));
   });
-}
-
-async function newAgent(store: Store): Promise<string> {
-  const session = sessionRecord();
-  const agent = agentRecord(session.sessionId);
-  await store.putSession(session);
-  await store.putAgent(agent);
-  return agent.agentId;
 }
 
 function sessionContract(get: () => Store): void {
@@ -118,32 +126,48 @@ function sessionListingContract(get: () => Store): void {
 }
 
 function sessionDeletionContract(get: () => Store): void {
-  it("takes its agents, checkpoints and exchanges with it and leaves the others", async () => {
+  it("takes its agents and everything of theirs with it and leaves the others", async () => {
     const [doomed, spared] = [await newAgent(get()), await newAgent(get())];
+    const sessionId = await sessionOf(get(), doomed);
     for (const agentId of [doomed, spared]) {
-      await get().commit(agentCommit(agentId, 1, { checkpoint: checkpointRecord(1), exchange: exchangeRecord(1) }));
+      const letter = deadLetter(agentId, await sessionOf(get(), agentId), { deadLetterId: `of ${agentId}` });
+      await get().commit(agentCommit(agentId, 1, {
+        state: stateImage("base", 1), exchange: exchangeRecord(1), outbox: [outboxEntry(agentId)], deadLetter: letter,
+        timers: [{ kind: "set", timerId: "t", dueAt: 5, payload: Uint8Array.of(1) }], documents: [{ key: "k", bytes: Uint8Array.of(1) }],
+      }));
+      await get().commit(waitCommit(agentId, 2, "m-2"));
     }
-    const sessionId = (await get().getAgent(doomed))!.record.sessionId;
     await get().deleteSession(sessionId);
 
     expect(await get().getSession(sessionId)).toBeNull();
     expect(await get().getAgent(doomed)).toBeNull();
-    expect(await get().getCheckpoint(doomed)).toBeNull();
+    expect(await get().getState(doomed, null)).toBeNull();
+    expect(await get().getWait(doomed)).toBeNull();
     expect(await get().listExchanges(doomed, Infinity, 10)).toEqual([]);
-    await expect(get().commit(agentCommit(doomed, 2))).rejects.toMatchObject({ code: "AGENT_NOT_FOUND" });
-    expect(await get().getCheckpoint(spared)).toEqual(checkpointRecord(1));
+    expect(await get().listCommits(doomed, Infinity, 10)).toEqual([]);
+    expect(await get().getDocument(sessionId, "k")).toBeNull();
+    expect(await get().getDeadLetter(`of ${doomed}`)).toBeNull();
+    await expect(get().commit(agentCommit(doomed, 3))).rejects.toMatchObject({ code: "AGENT_NOT_FOUND" });
+
+    expect(await get().listWaiting("", 10)).toEqual([spared]);
+    expect((await get().listTimers(Infinity, 10)).map((timer) => timer.agentId)).toEqual([spared]);
+    expect((await get().listOutbox(null, 10)).entries.map((entry) => entry.key.agentId)).toEqual([spared]);
+    expect(await get().getState(spared, null)).toMatchObject({ base: Uint8Array.of(1) });
     expect(await get().listExchanges(spared, Infinity, 10)).toEqual([exchangeRecord(1)]);
+    expect(await get().getDocument(await sessionOf(get(), spared), "k")).not.toBeNull();
+    expect(await get().getDeadLetter(`of ${spared}`)).not.toBeNull();
+    expect(await get().countLiveAgents(ANY_AGENT)).toBe(1);
   });
 
   it("leaves nothing for an agent that comes later with the same id", async () => {
     const agentId = await newAgent(get());
-    await get().commit(agentCommit(agentId, 1, { checkpoint: checkpointRecord(1), exchange: exchangeRecord(1), counters: agentCounters(1) }));
+    await get().commit(agentCommit(agentId, 1, { state: stateImage("base", 1), exchange: exchangeRecord(1), counters: agentCounters(1) }));
     const { record } = (await get().getAgent(agentId))!;
     await get().deleteSession(record.sessionId);
     await get().putSession(sessionRecord({ sessionId: record.sessionId }));
     await get().putAgent(record);
-    expect(await get().getAgent(agentId)).toMatchObject({ commitSequence: 0, exchangeSequence: 0, counters: { messagesProcessed: 0 } });
-    expect(await get().getCheckpoint(agentId)).toBeNull();
+    expect(await get().getAgent(agentId)).toMatchObject({ epoch: 1, commitSequence: 0, exchangeSequence: 0, counters: { messagesProcessed: 0 }, account: { received: 0 } });
+    expect(await get().getState(agentId, null)).toBeNull();
     expect(await get().findExchange(agentId, "m-1")).toBeNull();
   });
 
@@ -155,28 +179,31 @@ function sessionDeletionContract(get: () => Store): void {
 }
 
 function agentContract(get: () => Store): void {
-  it("starts an agent at commit 0, with nothing counted", async () => {
+  it("starts an agent at epoch 1 and commit 0, with nothing counted", async () => {
     const session = sessionRecord();
     const agent = agentRecord(session.sessionId, { parentAgentId: newId(START_MS), metadata: { [ODD_TEXT]: ODD_TEXT }, statusMessage: ODD_TEXT });
     await get().putSession(session);
     await get().putAgent(agent);
     expect(await get().getAgent(agent.agentId)).toEqual({
       record: agent,
+      epoch: 1,
       commitSequence: 0,
       counters: { messagesProcessed: 0, operationsCompleted: 0, errorsEncountered: 0, responseTimeTotalMs: 0, lastActivityAt: agent.createdAt },
+      account: { received: 0, done: 0, deadLettered: 0 },
       exchangeSequence: 0,
     });
-    expect(await get().getCheckpoint(agent.agentId)).toBeNull();
+    expect(await get().getState(agent.agentId, null)).toBeNull();
+    expect(await get().listCommits(agent.agentId, Infinity, 10)).toEqual([]);
   });
 
-  it("replaces a record without touching checkpoint, counters or sequences", async () => {
+  it("replaces a record without touching state, counters or sequences", async () => {
     const agentId = await newAgent(get());
-    await get().commit(agentCommit(agentId, 1, { checkpoint: checkpointRecord(1, 2), exchange: exchangeRecord(1), counters: agentCounters(5) }));
+    await get().commit(agentCommit(agentId, 1, { state: stateImage("base", 1, 2), exchange: exchangeRecord(1), counters: agentCounters(5) }));
     const before = (await get().getAgent(agentId))!;
     const record = { ...before.record, state: "ERROR", statusMessage: "trapped", metadata: {}, digest: "d".repeat(64) } as const;
     await get().putAgent(record);
     expect(await get().getAgent(agentId)).toEqual({ ...before, record });
-    expect(await get().getCheckpoint(agentId)).toEqual(checkpointRecord(1, 2));
+    expect(await get().getState(agentId, null)).toMatchObject({ base: Uint8Array.of(1, 2) });
   });
 
   it("refuses an agent of a session that is gone", async () => {
@@ -186,8 +213,21 @@ function agentContract(get: () => Store): void {
   });
 
   it("has null for an agent that was never put", async () => {
-    expect(await get().getAgent(newId(START_MS))).toBeNull();
-    expect(await get().getCheckpoint(newId(START_MS))).toBeNull();
+    const nobody = newId(START_MS);
+    expect(await get().getAgent(nobody)).toBeNull();
+    expect(await get().getState(nobody, null)).toBeNull();
+    expect(await get().getWait(nobody)).toBeNull();
+    expect(await get().listExchanges(nobody, Infinity, 10)).toEqual([]);
+    expect(await get().listCommits(nobody, Infinity, 10)).toEqual([]);
+    expect(await get().auditAgent(nobody)).toBeNull();
+  });
+
+  it("D5: raises the epoch each time an agent is claimed, and claims nobody who is not there", async () => {
+    const agentId = await newAgent(get());
+    expect(await get().claimAgent(agentId)).toBe(2);
+    expect(await get().claimAgent(agentId)).toBe(3);
+    expect(await get().getAgent(agentId)).toMatchObject({ epoch: 3, commitSequence: 0 });
+    await expect(get().claimAgent(newId(START_MS))).rejects.toMatchObject({ code: "AGENT_NOT_FOUND" });
   });
 }
 
@@ -197,12 +237,81 @@ function agentListingContract(get: () => Store): void {
     for (let i = 0; i < 5; i++) ids.push(await newAgent(get()));
     const ended = (await get().getAgent(ids[2]!))!.record;
     await get().putAgent({ ...ended, state: "TERMINATED" });
-    const first = await get().listLiveAgents("", 3);
-    const rest = await get().listLiveAgents(first.at(-1)!.record.agentId, 3);
+    const first = await get().listLiveAgents(ANY_AGENT, "", 3);
+    const rest = await get().listLiveAgents(ANY_AGENT, first.at(-1)!.record.agentId, 3);
     const live = ids.filter((id) => id !== ids[2]).toSorted();
     expect([...first, ...rest].map((agent) => agent.record.agentId)).toEqual(live);
     expect(first).toHaveLength(3);
     expect(first[0]).toEqual(await get().getAgent(live[0]!));
+  });
+
+  /** Agents of two sessions, modules, revisions and parents; one of each kind has ended. */
+  async function population(): Promise<{ readonly sessions: readonly string[]; readonly parents: readonly string[]; readonly live: readonly { id: string; query: AgentQuery }[] }> {
+    const sessions = [sessionRecord(), sessionRecord()];
+    for (const session of sessions) await get().putSession(session);
+    const parents = [newId(START_MS), newId(START_MS)];
+    const live: { id: string; query: AgentQuery }[] = [];
+    for (const { sessionId } of sessions) {
+      for (const module of ["echo", "aws"]) {
+        for (const digest of ["1".repeat(64), "2".repeat(64)]) {
+          for (const parentAgentId of [null, ...parents]) {
+            const query = { sessionId, module, digest, parentAgentId };
+            live.push({ id: await newAgent(get(), sessionId, query), query });
+            await newAgent(get(), sessionId, { ...query, state: "TERMINATED" });
+          }
+        }
+      }
+    }
+    return { sessions: sessions.map((session) => session.sessionId), parents, live };
+  }
+
+  it("lists and counts by session, module, revision and parent, in every combination, page by page", async () => {
+    const { sessions, parents, live } = await population();
+    for (const sessionId of [null, sessions[0]!, newId(START_MS)]) {
+      for (const module of [null, "aws"]) {
+        for (const digest of [null, "2".repeat(64)]) {
+          for (const parentAgentId of [null, parents[1]!]) {
+            const query = { sessionId, module, digest, parentAgentId };
+            const matches = (of: AgentQuery) => (Object.keys(query) as (keyof AgentQuery)[]).every((name) => query[name] === null || query[name] === of[name]);
+            const expected = live.filter((agent) => matches(agent.query)).map((agent) => agent.id).toSorted();
+            const seen: string[] = [];
+            for (let page = await get().listLiveAgents(query, "", 5); page.length > 0; page = await get().listLiveAgents(query, seen.at(-1)!, 5)) {
+              seen.push(...page.map((agent) => agent.record.agentId));
+            }
+            expect(seen).toEqual(expected);
+            expect(await get().countLiveAgents(query)).toBe(expected.length);
+          }
+        }
+      }
+    }
+  });
+
+  it("counts a module's live agents by revision, as they come, move and go", async () => {
+    const session = sessionRecord();
+    await get().putSession(session);
+    const [old, fresh] = ["1".repeat(64), "2".repeat(64)];
+    const ids: string[] = [];
+    for (let i = 0; i < 3; i++) ids.push(await newAgent(get(), session.sessionId, { digest: old }));
+    await newAgent(get(), session.sessionId, { module: "aws", digest: old });
+    expect(await get().countByDigest("echo")).toEqual(new Map([[old, 3]]));
+    const [moved, ended] = [(await get().getAgent(ids[0]!))!.record, (await get().getAgent(ids[1]!))!.record];
+    await get().commit(agentCommit(ids[0]!, 1, { agent: { ...moved, digest: fresh }, state: stateImage("base", 1) }));
+    await get().putAgent({ ...ended, state: "TERMINATED" });
+    expect(await get().countByDigest("echo")).toEqual(new Map([[old, 1], [fresh, 1]]));
+    await get().putAgent({ ...ended, state: "READY" });
+    expect(await get().countByDigest("echo")).toEqual(new Map([[old, 2], [fresh, 1]]));
+    await get().deleteSession(session.sessionId);
+    expect(await get().countByDigest("echo")).toEqual(new Map());
+    expect(await get().countLiveAgents(ANY_AGENT)).toBe(0);
+  });
+
+  it("finds those whose spawn was cut off", async () => {
+    const cutOff = [await newAgent(get(), null, { state: "INITIALIZING" }), await newAgent(get(), null, { state: "INITIALIZING" })];
+    await newAgent(get());
+    expect((await get().listInitializing(10)).toSorted()).toEqual(cutOff);
+    expect(await get().listInitializing(1)).toHaveLength(1);
+    await get().putAgent({ ...(await get().getAgent(cutOff[0]!))!.record, state: "READY" });
+    expect(await get().listInitializing(10)).toEqual([cutOff[1]]);
   });
 
   it("lists all agents of one session in creation order, ended ones too", async () => {
@@ -215,149 +324,6 @@ function agentListingContract(get: () => Store): void {
     for (const agent of [third, first, second]) await get().putAgent(agent);
     expect((await get().listSessionAgents(session.sessionId)).map((agent) => agent.record)).toEqual([first, second, third]);
     expect(await get().listSessionAgents(newId(START_MS))).toEqual([]);
-  });
-}
-
-function commitContract(get: () => Store): void {
-  it("writes record, checkpoint, exchange and counters together", async () => {
-    const agentId = await newAgent(get());
-    const record = { ...(await get().getAgent(agentId))!.record, state: "BUSY", updatedAt: START_MS + 7 } as const;
-    await get().commit(agentCommit(agentId, 1, {
-      agent: record, checkpoint: checkpointRecord(1, 2, 3), exchange: exchangeRecord(1), counters: agentCounters(1),
-    }));
-    expect(await get().getAgent(agentId)).toEqual({ record, commitSequence: 1, counters: agentCounters(1), exchangeSequence: 1 });
-    expect(await get().getCheckpoint(agentId)).toEqual(checkpointRecord(1, 2, 3));
-    expect(await get().listExchanges(agentId, Infinity, 10)).toEqual([exchangeRecord(1)]);
-  });
-
-  it("leaves what is null as it was", async () => {
-    const agentId = await newAgent(get());
-    await get().commit(agentCommit(agentId, 1, { checkpoint: checkpointRecord(9), exchange: exchangeRecord(1), counters: agentCounters(1) }));
-    const before = (await get().getAgent(agentId))!;
-    await get().commit(agentCommit(agentId, 2));
-    expect(await get().getAgent(agentId)).toEqual({ ...before, commitSequence: 2 });
-    expect(await get().getCheckpoint(agentId)).toEqual(checkpointRecord(9));
-    expect(await get().listExchanges(agentId, Infinity, 10)).toEqual([exchangeRecord(1)]);
-  });
-
-  it("replaces the checkpoint, that of another revision too", async () => {
-    const agentId = await newAgent(get());
-    await get().commit(agentCommit(agentId, 1, { checkpoint: checkpointRecord(1) }));
-    const next = { digest: "e".repeat(64), preparation: "p2", image: Uint8Array.of(2, 2) };
-    await get().commit(agentCommit(agentId, 2, { checkpoint: next }));
-    expect(await get().getCheckpoint(agentId)).toEqual(next);
-  });
-}
-
-function refusalContract(get: () => Store): void {
-  it.each([0, 1, 3, 1.5])("refuses sequence %d when the next one is 2, and changes nothing", async (commitSequence) => {
-    const agentId = await newAgent(get());
-    await get().commit(agentCommit(agentId, 1, { checkpoint: checkpointRecord(1), counters: agentCounters(1) }));
-    const before = await get().getAgent(agentId);
-    const stale = agentCommit(agentId, commitSequence, { checkpoint: checkpointRecord(2), exchange: exchangeRecord(1), counters: agentCounters(2) });
-    await expect(get().commit(stale)).rejects.toMatchObject({ code: "STORE_CORRUPT" });
-    expect(await get().getAgent(agentId)).toEqual(before);
-    expect(await get().getCheckpoint(agentId)).toEqual(checkpointRecord(1));
-    expect(await get().listExchanges(agentId, Infinity, 10)).toEqual([]);
-    await get().commit(agentCommit(agentId, 2));
-  });
-
-  it("refuses an agent that is not there", async () => {
-    await expect(get().commit(agentCommit(newId(START_MS), 1))).rejects.toMatchObject({ code: "AGENT_NOT_FOUND" });
-  });
-
-  it("undoes the whole commit when a part of it is refused", async () => {
-    const agentId = await newAgent(get());
-    await get().commit(agentCommit(agentId, 1, { checkpoint: checkpointRecord(1), exchange: exchangeRecord(1), counters: agentCounters(1) }));
-    const before = await get().getAgent(agentId);
-    const doubled = agentCommit(agentId, 2, { checkpoint: checkpointRecord(2), exchange: exchangeRecord(1, { messageId: "other" }), counters: agentCounters(2) });
-    await expect(get().commit(doubled)).rejects.toMatchObject({ code: "STORE_CORRUPT" });
-    expect(await get().getAgent(agentId)).toEqual(before);
-    expect(await get().getCheckpoint(agentId)).toEqual(checkpointRecord(1));
-  });
-
-  it("refuses a commit that carries another agent's record", async () => {
-    const agentId = await newAgent(get());
-    const { record } = (await get().getAgent(agentId))!;
-    const stranger = { ...record, agentId: newId(START_MS) };
-    await expect(get().commit(agentCommit(agentId, 1, { agent: stranger }))).rejects.toMatchObject({ code: "INTERNAL" });
-    expect(await get().getAgent(stranger.agentId)).toBeNull();
-  });
-
-  it("fails alone among commits made at the same time", async () => {
-    const agents: string[] = [];
-    for (let i = 0; i < 10; i++) agents.push(await newAgent(get()));
-    const outcomes = await Promise.allSettled(agents.map((agentId, i) =>
-      get().commit(agentCommit(agentId, i === 4 ? 2 : 1, { checkpoint: checkpointRecord(i), exchange: exchangeRecord(1) }))));
-    expect(outcomes.map((outcome) => outcome.status)).toEqual(agents.map((_, i) => (i === 4 ? "rejected" : "fulfilled")));
-    for (const [i, agentId] of agents.entries()) {
-      expect(await get().getCheckpoint(agentId)).toEqual(i === 4 ? null : checkpointRecord(i));
-    }
-  });
-}
-
-function exchangeContract(get: () => Store): void {
-  it("keeps the newest, as many as each commit says", async () => {
-    const agentId = await newAgent(get());
-    for (let n = 1; n <= 5; n++) await get().commit(agentCommit(agentId, n, { exchange: exchangeRecord(n), keepExchanges: 3 }));
-    expect((await get().listExchanges(agentId, Infinity, 10)).map((e) => e.sequence)).toEqual([5, 4, 3]);
-    await get().commit(agentCommit(agentId, 6, { exchange: exchangeRecord(6), keepExchanges: 1 }));
-    expect((await get().listExchanges(agentId, Infinity, 10)).map((e) => e.sequence)).toEqual([6]);
-    expect(await get().findExchange(agentId, "m-5")).toBeNull();
-    await get().commit(agentCommit(agentId, 7, { exchange: exchangeRecord(7), keepExchanges: 0 }));
-    expect(await get().listExchanges(agentId, Infinity, 10)).toEqual([]);
-    expect((await get().getAgent(agentId))?.exchangeSequence).toBe(7);
-  });
-
-  it("pages newest first", async () => {
-    const [agentId, other] = [await newAgent(get()), await newAgent(get())];
-    for (let n = 1; n <= 5; n++) await get().commit(agentCommit(agentId, n, { exchange: exchangeRecord(n) }));
-    await get().commit(agentCommit(other, 1, { exchange: exchangeRecord(1) }));
-    expect(await get().listExchanges(agentId, Infinity, 2)).toEqual([exchangeRecord(5), exchangeRecord(4)]);
-    expect(await get().listExchanges(agentId, 4, 2)).toEqual([exchangeRecord(3), exchangeRecord(2)]);
-    expect(await get().listExchanges(agentId, 2, 2)).toEqual([exchangeRecord(1)]);
-    expect(await get().listExchanges(agentId, 1, 2)).toEqual([]);
-  });
-
-  it("D2: finds the recorded exchange of a message id, of this agent only, the newest of several", async () => {
-    const [agentId, other] = [await newAgent(get()), await newAgent(get())];
-    const exchange = exchangeRecord(1, { messageId: "chosen/by~client" });
-    await get().commit(agentCommit(agentId, 1, { exchange }));
-    expect(await get().findExchange(agentId, "chosen/by~client")).toEqual(exchange);
-    expect(await get().findExchange(other, "chosen/by~client")).toBeNull();
-    const again = { ...exchange, sequence: 2 };
-    await get().commit(agentCommit(agentId, 2, { exchange: again }));
-    expect(await get().findExchange(agentId, "chosen/by~client")).toEqual(again);
-  });
-}
-
-function bytesContract(get: () => Store): void {
-  it("keeps empty bytes, large bytes and a view into a larger buffer", async () => {
-    const agentId = await newAgent(get());
-    const large = Uint8Array.from({ length: 300_000 }, (_, i) => i % 251);
-    const images = [new Uint8Array(0), large, large.subarray(1_000, 1_010), Buffer.from("from a pool")];
-    for (const [i, image] of images.entries()) {
-      await get().commit(agentCommit(agentId, i + 1, { checkpoint: { ...checkpointRecord(), image } }));
-      expect((await get().getCheckpoint(agentId))?.image).toEqual(new Uint8Array(image));
-    }
-  });
-
-  it("is not changed by what happens to the caller's buffer once the call was made", async () => {
-    const agentId = await newAgent(get());
-    const [image, body] = [Uint8Array.of(1, 2, 3), Uint8Array.of(4, 5, 6)];
-    const written = get().commit(agentCommit(agentId, 1, { checkpoint: { ...checkpointRecord(), image }, exchange: exchangeRecord(1, { body }) }));
-    image.fill(0);
-    body.fill(0);
-    await written;
-    expect((await get().getCheckpoint(agentId))?.image).toEqual(Uint8Array.of(1, 2, 3));
-    expect((await get().findExchange(agentId, "m-1"))?.body).toEqual(Uint8Array.of(4, 5, 6));
-  });
-
-  it("hands out bytes that are the caller's own", async () => {
-    const agentId = await newAgent(get());
-    await get().commit(agentCommit(agentId, 1, { checkpoint: checkpointRecord(1, 2) }));
-    (await get().getCheckpoint(agentId))!.image.fill(0);
-    expect((await get().getCheckpoint(agentId))?.image).toEqual(Uint8Array.of(1, 2));
   });
 }
 
@@ -390,6 +356,25 @@ function moduleContract(get: () => Store): void {
     await get().putRevision(revisionRecord("broken", fresh, { installedAt: START_MS + 1 }));
     expect((await get().listRevisions("broken")).map((revision) => revision.digest)).toEqual([fresh, old]);
     expect(await get().listModules()).toEqual([]);
+  });
+}
+
+function swapContract(get: () => Store): void {
+  it("lists swaps newest first, of one module or of all", async () => {
+    const [first, second, third] = [swapRecord("echo"), swapRecord("aws", { startedAt: START_MS + 1 }), swapRecord("echo", { startedAt: START_MS + 2, endedAt: START_MS + 9, state: "KEPT" })];
+    for (const swap of [second, third, first]) await get().putSwap(swap);
+    expect(await get().listSwaps(null, 10)).toEqual([third, second, first]);
+    expect(await get().listSwaps(null, 2)).toEqual([third, second]);
+    expect(await get().listSwaps("echo", 10)).toEqual([third, first]);
+    expect(await get().listSwaps("gcp", 10)).toEqual([]);
+  });
+
+  it("replaces a swap at each of its turns", async () => {
+    const swap = swapRecord("echo");
+    await get().putSwap(swap);
+    const ended = { ...swap, state: "REVERTED", reason: ODD_TEXT, endedAt: START_MS + 9, rehearsal: [] } as const;
+    await get().putSwap(ended);
+    expect(await get().listSwaps("echo", 10)).toEqual([ended]);
   });
 }
 

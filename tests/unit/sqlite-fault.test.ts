@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { SirsiError } from "../../runtime/core/errors.ts";
-import { isBusyFault, isForeignKeyFault, storeFault } from "../../runtime/store/sqlite/sqlite-fault.ts";
+import { isBusyFault, isForeignKeyFault, isUniqueFault, storeFault } from "../../runtime/store/sqlite/sqlite-fault.ts";
 
 function sqliteError(errcode: number): Error {
   return Object.assign(new Error("said by SQLite"), { code: "ERR_SQLITE_ERROR", errcode });
@@ -37,6 +37,8 @@ describe("a fault of SQLite", () => {
   it("is told apart where the code matters", () => {
     expect(isForeignKeyFault(sqliteError(787))).toBe(true);
     expect(isForeignKeyFault(sqliteError(19))).toBe(false);
+    expect(isUniqueFault(sqliteError(2067))).toBe(true);
+    expect(isUniqueFault(sqliteError(1555))).toBe(false);
     expect(isBusyFault(sqliteError(5 | (2 << 8)))).toBe(true);
     expect(isBusyFault(sqliteError(6))).toBe(false);
     expect(isBusyFault(new Error("other"))).toBe(false);

@@ -1,138 +1,109 @@
-/** Agents: their records and what is read to restore them. The commit is in agent-commit.ts. */
+/** Agents: one by one, of a session, and all that live, page by page. Commits are in agent-commit.ts. */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { SirsiError } from "../../core/errors.ts";
-import type { AgentQuery, AgentRecord, AgentStateName, StoredAgent } from "../store.ts";
+import type { AgentQuery, StoredAgent } from "../store.ts";
+import { STORED_AGENTS, storedAgentOf, type AgentWriter } from "./agent-row.ts";
 import type { SyncStore } from "./protocol.ts";
-import { json, number, text, textOrNull, type Row } from "./row.ts";
-import { isForeignKeyFault } from "./sqlite-fault.ts";
+import { number, text } from "./row.ts";
 
-function agentOf(row: Row): StoredAgent {
-  const agentId = text(row, "agent_id");
-  const record = `agent ${agentId}`;
-  return {
-    record: {
-      agentId,
-      sessionId: text(row, "session_id"),
-      module: text(row, "module"),
-      digest: text(row, "digest"),
-      state: text(row, "state") as AgentStateName,
-      parentAgentId: textOrNull(row, "parent_agent_id"),
-      createdAt: number(row, "created_at"),
-      updatedAt: number(row, "updated_at"),
-      metadata: json(row, "metadata", record) as AgentRecord["metadata"],
-      config: json(row, "config", record) as AgentRecord["config"],
-      context: json(row, "context", record) as AgentRecord["context"],
-      statusMessage: text(row, "status_message"),
-    },
-    epoch: number(row, "epoch"),
-    commitSequence: number(row, "commit_sequence"),
-    counters: {
-      messagesProcessed: number(row, "messages_processed"),
-      operationsCompleted: number(row, "operations_completed"),
-      errorsEncountered: number(row, "errors_encountered"),
-      responseTimeTotalMs: number(row, "response_time_total_ms"),
-      lastActivityAt: number(row, "last_activity_at"),
-    },
-    account: { received: number(row, "received"), done: number(row, "done"), deadLettered: number(row, "dead_lettered") },
-    exchangeSequence: number(row, "exchange_sequence"),
-  };
-}
+/** What of a query is to be matched row by row, once an index has narrowed it. */
+const REVISION = "module = coalesce(?, module) AND digest = coalesce(?, digest)";
+const EVERY_AGENT = "agents INDEXED BY sqlite_autoindex_agents_1";
 
-const COLUMNS = [
-  "agent_id", "session_id", "module", "digest", "state", "parent_agent_id", "created_at", "updated_at",
-  "metadata", "config", "context", "status_message",
-];
+/**
+ * Listing and counting. Which index a query goes by is said here and not left to SQLite,
+ * which keeps no statistics of these tables: a parent has few agents, a session some, a
+ * revision a million.
+ */
+class LiveAgents {
+  readonly #db: DatabaseSync;
+  /** By their text; there are few shapes of queries. */
+  readonly #statements = new Map<string, StatementSync>();
 
-function columnsOf(agent: AgentRecord): SQLInputValue[] {
-  return [
-    agent.agentId, agent.sessionId, agent.module, agent.digest, agent.state, agent.parentAgentId, agent.createdAt, agent.updatedAt,
-    JSON.stringify(agent.metadata), JSON.stringify(agent.config), JSON.stringify(agent.context), agent.statusMessage,
-  ];
-}
+  constructor(db: DatabaseSync) {
+    this.#db = db;
+  }
 
-/** Inserts or replaces an agent's record and gives its key. */
-export function prepareAgentWrite(db: DatabaseSync): (agent: AgentRecord) => number {
-  const replaced = COLUMNS.slice(1).map((column) => `${column} = excluded.${column}`);
-  const write = db.prepare(`
-    INSERT INTO agents (${COLUMNS.join(", ")}) VALUES (${COLUMNS.map(() => "?").join(", ")})
-    ON CONFLICT (agent_id) DO UPDATE SET ${replaced.join(", ")} RETURNING agent_key`);
-  return (agent) => {
-    try {
-      return number(write.get(...columnsOf(agent)) as Row, "agent_key");
-    } catch (thrown) {
-      if (!isForeignKeyFault(thrown)) throw thrown;
-      throw new SirsiError(
-        "SESSION_NOT_FOUND",
-        `Agent ${agent.agentId} was not stored: its session ${agent.sessionId} is gone. Create a session and spawn the agent in it.`,
-        { cause: thrown },
-      );
+  #prepared(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
     }
-  };
+    return statement;
+  }
+
+  /** How a query is narrowed to few agents; null when nothing but the revision narrows it. */
+  #narrowed({ parentAgentId, sessionId }: AgentQuery): { readonly from: string; readonly values: readonly string[] } | null {
+    if (parentAgentId !== null) {
+      const [also, values] = sessionId === null ? ["", [parentAgentId]] : ["session_id = ? AND", [parentAgentId, sessionId]];
+      return { from: `agents INDEXED BY agents_by_parent WHERE parent_agent_id = ? AND live = 1 AND ${also}`, values };
+    }
+    return sessionId === null ? null : { from: "agents INDEXED BY agents_by_session WHERE session_id = ? AND live = 1 AND", values: [sessionId] };
+  }
+
+  list(query: AgentQuery, afterAgentId: string, limit: number): StoredAgent[] {
+    const { module, digest } = query;
+    const narrowed = this.#narrowed(query);
+    if (narrowed !== null) return this.#page(`${narrowed.from} ${REVISION} AND`, [...narrowed.values, module, digest], afterAgentId, limit);
+    if (module === null && digest === null) return this.#page(`${EVERY_AGENT} WHERE live = 1 AND`, [], afterAgentId, limit);
+    // A page of each revision's own list, put together: so no page is sorted out of a million.
+    const pages = this.#revisions(query).map((revision) =>
+      this.#page("agents INDEXED BY agents_by_revision WHERE module = ? AND digest = ? AND live = 1 AND", [revision.module, revision.digest], afterAgentId, limit));
+    return pages.length === 1 ? (pages[0] ?? []) : pages.flat().toSorted((a, b) => (a.record.agentId < b.record.agentId ? -1 : 1)).slice(0, limit);
+  }
+
+  #page(from: string, values: readonly SQLInputValue[], afterAgentId: string, limit: number): StoredAgent[] {
+    const [table = "", where = ""] = from.split(" WHERE ");
+    const sql = `SELECT * FROM ${table} CROSS JOIN agent_progress USING (agent_key) WHERE ${where} agent_id > ? ORDER BY agent_id LIMIT ?`;
+    return this.#prepared(sql).all(...values, afterAgentId, limit).map(storedAgentOf);
+  }
+
+  #revisions({ module, digest }: Pick<AgentQuery, "module" | "digest">): { module: string; digest: string; agents: number }[] {
+    const rows = this.#prepared(`SELECT * FROM live_agents WHERE agents > 0 AND ${REVISION}`).all(module, digest);
+    return rows.map((row) => ({ module: text(row, "module"), digest: text(row, "digest"), agents: number(row, "agents") }));
+  }
+
+  count(query: AgentQuery): number {
+    const { module, digest } = query;
+    const narrowed = this.#narrowed(query);
+    if (narrowed === null) return this.#revisions(query).reduce((sum, { agents }) => sum + agents, 0);
+    const [only, values] = module === null && digest === null ? ["1", []] : [REVISION, [module, digest]];
+    return number(this.#prepared(`SELECT count(*) AS n FROM ${narrowed.from} ${only}`).get(...narrowed.values, ...values) ?? {}, "n");
+  }
+
+  byDigest(module: string): Map<string, number> {
+    return new Map(this.#revisions({ module, digest: null }).map(({ digest, agents }) => [digest, agents]));
+  }
 }
 
 type AgentCalls = "putAgent" | "getAgent" | "listLiveAgents" | "countLiveAgents" | "listInitializing" | "countByDigest" | "listSessionAgents" | "claimAgent";
 
-/** The conditions of a query, and what they compare with. */
-function conditions({ sessionId, module, digest, parentAgentId }: AgentQuery): { readonly where: string; readonly values: readonly string[] } {
-  const wanted = [["session_id", sessionId], ["module", module], ["digest", digest], ["parent_agent_id", parentAgentId]] as const;
-  const set = wanted.filter((one): one is readonly [(typeof one)[0], string] => one[1] !== null);
-  return { where: set.map(([column]) => ` AND ${column} = ?`).join(""), values: set.map(([, value]) => value) };
-}
-
-export function agentTable(db: DatabaseSync): Pick<SyncStore, AgentCalls> {
-  const stored = "SELECT * FROM agents JOIN agent_progress USING (agent_key)";
-  const write = prepareAgentWrite(db);
-  const begin = db.prepare("INSERT INTO agent_progress (agent_key, last_activity_at) VALUES (?, ?) ON CONFLICT DO NOTHING");
-  const end = prepareAgentEnd(db);
-  const get = db.prepare(`${stored} WHERE agent_id = ?`);
-  const listOfSession = db.prepare(`${stored} WHERE session_id = ? ORDER BY created_at, agent_key`);
-  const unfinished = db.prepare("SELECT agent_id FROM agents WHERE state = 'INITIALIZING' LIMIT ?");
-  const byDigest = db.prepare("SELECT digest, count(*) AS agents FROM agents WHERE module = ? AND state <> 'TERMINATED' GROUP BY digest");
+export function agentTable(db: DatabaseSync, writer: AgentWriter): Pick<SyncStore, AgentCalls> {
+  const live = new LiveAgents(db);
+  const get = db.prepare(`SELECT * FROM ${STORED_AGENTS} WHERE agent_id = ?`);
+  const listOfSession = db.prepare(`SELECT * FROM ${STORED_AGENTS} WHERE session_id = ? ORDER BY created_at, agent_id`);
+  const initializing = db.prepare("SELECT agent_id FROM agents INDEXED BY agents_initializing WHERE state = 'INITIALIZING' LIMIT ?");
   const claim = db.prepare("UPDATE agent_progress SET epoch = epoch + 1 WHERE agent_key = (SELECT agent_key FROM agents WHERE agent_id = ?) RETURNING epoch");
-  const statements = new Map<string, StatementSync>();
-  const prepared = (sql: string): StatementSync => {
-    const statement = statements.get(sql) ?? db.prepare(sql);
-    statements.set(sql, statement);
-    return statement;
-  };
 
   return {
     putAgent(agent) {
-      const agentKey = write(agent);
-      begin.run(agentKey, agent.createdAt);
-      if (agent.state === "TERMINATED") end(agentKey);
+      if (writer.find(agent.agentId) === null) writer.create(agent);
+      else writer.replace(agent);
     },
     getAgent(agentId) {
       const row = get.get(agentId);
-      return row === undefined ? null : agentOf(row);
+      return row === undefined ? null : storedAgentOf(row);
     },
-    listLiveAgents(query, afterAgentId, limit) {
-      const { where, values } = conditions(query);
-      return prepared(`${stored} WHERE agent_id > ? AND state <> 'TERMINATED'${where} ORDER BY agent_id LIMIT ?`).all(afterAgentId, ...values, limit).map(agentOf);
-    },
-    countLiveAgents(query) {
-      const { where, values } = conditions(query);
-      return number(prepared(`SELECT count(*) AS agents FROM agents WHERE state <> 'TERMINATED'${where}`).get(...values) as Row, "agents");
-    },
-    listInitializing: (limit) => unfinished.all(limit).map((row) => text(row, "agent_id")),
-    countByDigest: (module) => new Map(byDigest.all(module).map((row) => [text(row, "digest"), number(row, "agents")])),
-    listSessionAgents: (sessionId) => listOfSession.all(sessionId).map(agentOf),
+    listLiveAgents: (query, afterAgentId, limit) => live.list(query, afterAgentId, limit),
+    countLiveAgents: (query) => live.count(query),
+    listInitializing: (limit) => initializing.all(limit).map((row) => text(row, "agent_id")),
+    countByDigest: (module) => live.byDigest(module),
+    listSessionAgents: (sessionId) => listOfSession.all(sessionId).map(storedAgentOf),
     claimAgent(agentId) {
       const row = claim.get(agentId);
-      if (row === undefined) throw new SirsiError("AGENT_NOT_FOUND", `Agent ${agentId} was not claimed: the store has no such agent.`);
+      if (row === undefined) throw new SirsiError("AGENT_NOT_FOUND", `Agent ${agentId} cannot be claimed: the store has no such agent. Its session was deleted, or it was never stored.`);
       return number(row, "epoch");
     },
-  };
-}
-
-/** An ended agent has no wait and no timers. */
-export function prepareAgentEnd(db: DatabaseSync): (agentKey: number) => void {
-  const wait = db.prepare("DELETE FROM waits WHERE agent_key = ? RETURNING message_id");
-  const timers = db.prepare("DELETE FROM timers WHERE agent_key = ?");
-  const uncount = db.prepare("UPDATE agent_progress SET received = received - 1 WHERE agent_key = ?");
-  return (agentKey) => {
-    const ended = wait.get(agentKey);
-    if (ended !== undefined && ended["message_id"] !== "") uncount.run(agentKey);
-    timers.run(agentKey);
   };
 }

@@ -8,19 +8,14 @@
  *    and only when a call fails is it undone and run again, each call in a
  *    savepoint of its own.
  * B3 When SQLite gives up the whole transaction (full disk, failed COMMIT),
- *    every call of the batch fails; none is half there.
+ *    every write of the batch fails; none is half there. Its reads are answered
+ *    from what is on disk, and the next batch tries anew.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { faultPoint } from "../../core/fault-points.ts";
 import type { PlainError } from "../../core/errors.ts";
-import type { Settled, StoreCall, StoreCallName, SyncStore } from "./protocol.ts";
+import { faultPoint } from "../../core/fault-points.ts";
+import { CALLS, type Settled, type StoreCall, type SyncStore } from "./protocol.ts";
 import { storeFault } from "./sqlite-fault.ts";
-
-const READS: ReadonlySet<StoreCallName> = new Set<StoreCallName>([
-  "getSession", "listSessions", "getUser", "getAgent", "listLiveAgents", "countLiveAgents", "listInitializing", "countByDigest", "listSessionAgents",
-  "getState", "getWait", "listWaiting", "listCommits", "listExchanges", "findExchange", "listOutbox", "listTimers", "nextTimer",
-  "getDocument", "listDocuments", "listDeadLetters", "getDeadLetter", "auditAgent", "auditHost", "listModules", "listRevisions", "listSwaps",
-]);
 
 interface TransactionStatements {
   readonly begin: StatementSync;
@@ -34,82 +29,129 @@ interface TransactionStatements {
 /** Runs one batch; never throws. */
 export type BatchRunner = (calls: readonly StoreCall[]) => Settled;
 
-export function prepareBatches(db: DatabaseSync, store: SyncStore): BatchRunner {
-  const statements: TransactionStatements = {
-    begin: db.prepare("BEGIN IMMEDIATE"),
-    commit: db.prepare("COMMIT"),
-    rollback: db.prepare("ROLLBACK"),
-    save: db.prepare("SAVEPOINT one"),
-    release: db.prepare("RELEASE one"),
-    undo: db.prepare("ROLLBACK TO one"),
-  };
-  return (calls) => {
-    if (calls.every((call) => READS.has(call.name))) return runReads(store, calls);
-    const settled = tryTogether(db, store, statements, calls) ?? runIsolated(db, store, statements, calls);
-    faultPoint("commit.written");
-    return settled;
-  };
+/** `undone` is called whenever something that was written is undone. */
+export function prepareBatches(db: DatabaseSync, store: SyncStore, undone: () => void = () => {}): BatchRunner {
+  const batches = new Batches(db, store, undone);
+  return (calls) => batches.run(calls);
 }
 
-function invoke(store: SyncStore, call: StoreCall): unknown {
-  // The compiler cannot see that a call's name and its arguments belong together.
-  const run = store[call.name] as (...args: readonly unknown[]) => unknown;
-  return run(...call.args) ?? null;
-}
+type Failure = { readonly index: number; readonly error: PlainError };
 
-function runReads(store: SyncStore, calls: readonly StoreCall[]): Settled {
-  const failures: { index: number; error: PlainError }[] = [];
-  const values = calls.map((call, index) => {
-    try {
-      return invoke(store, call);
-    } catch (thrown) {
-      failures.push({ index, error: storeFault(thrown).toPlain() });
-      return null;
-    }
-  });
-  return { values, failures };
-}
+class Batches {
+  readonly #db: DatabaseSync;
+  readonly #store: SyncStore;
+  readonly #undone: () => void;
+  readonly #statements: TransactionStatements;
 
-function tryTogether(db: DatabaseSync, store: SyncStore, statements: TransactionStatements, calls: readonly StoreCall[]): Settled | null {
-  try {
-    faultPoint("commit.before-write");
-    statements.begin.run();
-    const values = calls.map((call) => invoke(store, call));
-    statements.commit.run();
-    return { values, failures: [] };
-  } catch {
-    // The second run meets the fault again and reports it where it belongs.
-    if (db.isTransaction) statements.rollback.run();
-    return null;
-  }
-}
-
-function runIsolated(db: DatabaseSync, store: SyncStore, statements: TransactionStatements, calls: readonly StoreCall[]): Settled {
-  const failures: { index: number; error: PlainError }[] = [];
-  const values: unknown[] = [];
-  try {
-    statements.begin.run();
-    for (const [index, call] of calls.entries()) {
-      statements.save.run();
-      try {
-        values.push(invoke(store, call));
-      } catch (thrown) {
-        if (!db.isTransaction) throw thrown;
-        statements.undo.run();
-        failures.push({ index, error: storeFault(thrown).toPlain() });
-        values.push(null);
-      }
-      statements.release.run();
-    }
-    statements.commit.run();
-    return { values, failures };
-  } catch (thrown) {
-    if (db.isTransaction) statements.rollback.run();
-    const known = new Map(failures.map((failure) => [failure.index, failure.error]));
-    const rest = storeFault(thrown).toPlain();
-    return {
-      values: calls.map(() => null),
-      failures: calls.map((_, index) => ({ index, error: known.get(index) ?? rest })),
+  constructor(db: DatabaseSync, store: SyncStore, undone: () => void) {
+    this.#db = db;
+    this.#store = store;
+    this.#undone = undone;
+    this.#statements = {
+      begin: db.prepare("BEGIN IMMEDIATE"),
+      commit: db.prepare("COMMIT"),
+      rollback: db.prepare("ROLLBACK"),
+      save: db.prepare("SAVEPOINT one"),
+      release: db.prepare("RELEASE one"),
+      undo: db.prepare("ROLLBACK TO one"),
     };
   }
+
+  run(calls: readonly StoreCall[]): Settled {
+    if (calls.every(isRead)) return this.#runReads(calls);
+    try {
+      faultPoint("commit.before-write");
+      const settled = this.#tryTogether(calls) ?? this.#runIsolated(calls);
+      faultPoint("commit.written");
+      return settled;
+    } catch (thrown) {
+      return this.#failed(calls, storeFault(thrown).toPlain(), []);
+    }
+  }
+
+  #invoke(call: StoreCall): unknown {
+    // The compiler cannot see that a call's name and its arguments belong together.
+    const run = this.#store[call.name] as (...args: readonly unknown[]) => unknown;
+    return run(...call.args) ?? null;
+  }
+
+  #runReads(calls: readonly StoreCall[]): Settled {
+    const failures: Failure[] = [];
+    const values = calls.map((call, index) => {
+      try {
+        return this.#invoke(call);
+      } catch (thrown) {
+        failures.push({ index, error: storeFault(thrown).toPlain() });
+        return null;
+      }
+    });
+    return { values, failures };
+  }
+
+  #rollBack(): void {
+    if (this.#db.isTransaction) this.#statements.rollback.run();
+    this.#undone();
+  }
+
+  #tryTogether(calls: readonly StoreCall[]): Settled | null {
+    try {
+      this.#statements.begin.run();
+      const values = calls.map((call) => this.#invoke(call));
+      faultPoint("commit.in-transaction");
+      this.#statements.commit.run();
+      return { values, failures: [] };
+    } catch {
+      // The second run meets the fault again and reports it where it belongs.
+      this.#rollBack();
+      return null;
+    }
+  }
+
+  #runIsolated(calls: readonly StoreCall[]): Settled {
+    const { begin, commit, save, release, undo } = this.#statements;
+    const failures: Failure[] = [];
+    const values: unknown[] = [];
+    try {
+      begin.run();
+      for (const [index, call] of calls.entries()) {
+        save.run();
+        try {
+          values.push(this.#invoke(call));
+        } catch (thrown) {
+          if (!this.#db.isTransaction) throw thrown;
+          undo.run();
+          this.#undone();
+          failures.push({ index, error: storeFault(thrown).toPlain() });
+          values.push(null);
+        }
+        release.run();
+      }
+      faultPoint("commit.in-transaction");
+      commit.run();
+      return { values, failures };
+    } catch (thrown) {
+      const error = storeFault(thrown).toPlain();
+      this.#rollBack();
+      return this.#failed(calls, error, failures);
+    }
+  }
+
+  /** B3. A call that had a fault of its own keeps it. */
+  #failed(calls: readonly StoreCall[], error: PlainError, known: readonly Failure[]): Settled {
+    const reads = this.#runReads(calls.filter(isRead));
+    const ofRead = new Map(reads.failures.map((failure) => [failure.index, failure.error]));
+    const own = new Map(known.map((failure) => [failure.index, failure.error]));
+    const failures: Failure[] = [];
+    let read = 0;
+    const values = calls.map((call, index) => {
+      const fault = isRead(call) ? ofRead.get(read) : (own.get(index) ?? error);
+      if (fault !== undefined) failures.push({ index, error: fault });
+      return isRead(call) ? reads.values[read++] : null;
+    });
+    return { values, failures };
+  }
+}
+
+function isRead(call: StoreCall): boolean {
+  return CALLS[call.name] === "read";
 }

@@ -7,17 +7,20 @@ import { basename, dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { SirsiError } from "../../core/errors.ts";
 import { agentCommit } from "./agent-commit.ts";
-import { audits } from "./audit.ts";
-import { effectTables, outboxTable } from "./effect-tables.ts";
-import { stateTable } from "./state-table.ts";
+import { prepareAgentWriter } from "./agent-row.ts";
 import { agentTable } from "./agent-table.ts";
+import { auditTable } from "./audit.ts";
 import { prepareBatches, type BatchRunner } from "./batch.ts";
+import { Builds } from "./builds.ts";
+import { effectTables, outboxTable } from "./effect-tables.ts";
+import { exchangeTable } from "./exchange-table.ts";
 import { takeHostLock } from "./host-lock.ts";
 import { moduleTable, probeTable } from "./module-table.ts";
 import type { EngineOptions, SyncStore } from "./protocol.ts";
 import { migrate } from "./schema.ts";
 import { sessionTable } from "./session-table.ts";
 import { storeFault } from "./sqlite-fault.ts";
+import { stateTable } from "./state-table.ts";
 
 /** How long a write waits for a backup or a SQLite shell that holds the database. */
 const BUSY_TIMEOUT_MS = 5_000;
@@ -60,9 +63,23 @@ function configure(db: DatabaseSync, path: string): void {
   db.exec(SETTINGS);
 }
 
-/** Every call of the store over a migrated database, its statements prepared. */
-export function prepareCalls(db: DatabaseSync): SyncStore {
-  return { ...sessionTable(db), ...agentTable(db), ...agentCommit(db), ...stateTable(db), ...outboxTable(db), ...effectTables(db), ...audits(db), ...moduleTable(db), ...probeTable(db) };
+/** Every call of the store over a migrated database, its statements prepared, in batches. */
+export function prepareEngine(db: DatabaseSync): { readonly run: BatchRunner; readonly calls: SyncStore } {
+  const builds = new Builds(db);
+  const writer = prepareAgentWriter(db);
+  const calls: SyncStore = {
+    ...sessionTable(db),
+    ...agentTable(db, writer),
+    ...agentCommit(db, writer, builds),
+    ...stateTable(db),
+    ...exchangeTable(db),
+    ...outboxTable(db),
+    ...effectTables(db),
+    ...auditTable(db),
+    ...moduleTable(db),
+    ...probeTable(db),
+  };
+  return { calls, run: prepareBatches(db, calls, () => builds.forget()) };
 }
 
 /** Opens the store, or throws STORE_UNAVAILABLE or STORE_CORRUPT and holds nothing. */
@@ -79,7 +96,7 @@ export function openEngine({ path, openedAtMs }: EngineOptions): StoreEngine {
     held.push(db);
     configure(db, settled);
     migrate(db, settled, openedAtMs);
-    return { run: prepareBatches(db, prepareCalls(db)), close };
+    return { run: prepareEngine(db).run, close };
   } catch (thrown) {
     close();
     throw storeFault(thrown);

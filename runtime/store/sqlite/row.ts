@@ -16,8 +16,16 @@ export function number(row: Row, column: string): number {
   return row[column] as number;
 }
 
+export function numberOrNull(row: Row, column: string): number | null {
+  return row[column] as number | null;
+}
+
 export function bytes(row: Row, column: string): Uint8Array {
   return row[column] as Uint8Array;
+}
+
+export function bytesOrNull(row: Row, column: string): Uint8Array | null {
+  return row[column] as Uint8Array | null;
 }
 
 /** The JSON object in a column, or STORE_CORRUPT naming the record. */

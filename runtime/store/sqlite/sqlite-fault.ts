@@ -21,6 +21,7 @@ const FAULTS: Readonly<Record<number, readonly [code: ErrorCode, message: string
 /** Extended codes that say more than their primary one. */
 const CORRUPT_FILE_SYSTEM = 10 | (33 << 8);
 const FOREIGN_KEY = 19 | (3 << 8);
+const UNIQUE = 19 | (8 << 8);
 
 function resultCode(thrown: unknown): number | null {
   if (!(thrown instanceof Error) || !("errcode" in thrown)) return null;
@@ -29,6 +30,11 @@ function resultCode(thrown: unknown): number | null {
 
 export function isForeignKeyFault(thrown: unknown): boolean {
   return resultCode(thrown) === FOREIGN_KEY;
+}
+
+/** Of an index, not of a table's own key. */
+export function isUniqueFault(thrown: unknown): boolean {
+  return resultCode(thrown) === UNIQUE;
 }
 
 export function isBusyFault(thrown: unknown): boolean {

@@ -22,7 +22,8 @@ import type {
   AgentCommit, AgentQuery, AgentRecord, Audit, CommitEntry, DeadLetter, DeadLetterQuery, DocumentRecord, ExchangeRecord, ModuleRecord, OutboxCursor, OutboxKey,
   RevisionRecord, SessionQuery, SessionRecord, StateChain, Store, StoredAgent, StoredOutboxEntry, SwapRecord, TimerRecord, UserRecord, WaitRecord,
 } from "../store.ts";
-import type { EngineOptions, FromThread, Settled, StoreCall, StoreCallName, ToThread } from "./protocol.ts";
+import { auditInParts } from "./host-audit.ts";
+import type { FromThread, ServedStore, Settled, StoreCall, StoreCallName, ThreadOptions, ToThread } from "./protocol.ts";
 
 export type SqliteStoreOptions = { readonly clock: Clock } & (
   | { /** The folder for the store's files; made when it is missing. */ readonly dataDir: string }
@@ -79,7 +80,7 @@ class SqliteStore implements Store {
   /** Sent and not yet answered, oldest first. */
   readonly #sent: OpenCall[] = [];
 
-  constructor(options: EngineOptions) {
+  constructor(options: ThreadOptions) {
     this.#path = options.path;
     const file = new URL(`./store-thread${extname(import.meta.url)}`, import.meta.url);
     this.#thread = new Worker(file, { name: "sirsi-store", workerData: options });
@@ -140,7 +141,7 @@ class SqliteStore implements Store {
     );
   }
 
-  #call<Name extends StoreCallName>(name: Name, ...args: Parameters<Store[Name]>): ReturnType<Store[Name]> {
+  #call<Name extends StoreCallName>(name: Name, ...args: Parameters<ServedStore[Name]>): ReturnType<ServedStore[Name]> {
     const { promise, resolve, reject } = Promise.withResolvers<never>();
     switch (this.#state.kind) {
       case "ended":
@@ -155,8 +156,8 @@ class SqliteStore implements Store {
         this.#queued.push({ call: { name, args } as StoreCall, resolve, reject });
         break;
     }
-    // The compiler cannot see that every ReturnType<Store[Name]> is a promise of the call's value.
-    return promise as ReturnType<Store[Name]>;
+    // The compiler cannot see that every ReturnType<ServedStore[Name]> is a promise of the call's value.
+    return promise as ReturnType<ServedStore[Name]>;
   }
 
   #send(): void {
@@ -321,7 +322,7 @@ class SqliteStore implements Store {
   }
 
   auditHost(findingsMax: number): Promise<Audit> {
-    return this.#call("auditHost", findingsMax);
+    return auditInParts(findingsMax, (after, most) => this.#call("auditSome", after, most));
   }
 
   putSwap(swap: SwapRecord): Promise<void> {

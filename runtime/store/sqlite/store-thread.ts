@@ -3,7 +3,7 @@ import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from "
 import { SirsiError } from "../../core/errors.ts";
 import { armFault } from "../../core/fault-points.ts";
 import { openEngine, type StoreEngine } from "./engine.ts";
-import type { EngineOptions, FromThread, StoreCall, ToThread } from "./protocol.ts";
+import type { FromThread, StoreCall, ThreadOptions, ToThread } from "./protocol.ts";
 
 /** A batch takes what is queued up to about this many calls, so that the first of them are not kept waiting for long. */
 const BATCH_CALLS = 1_024;
@@ -27,8 +27,9 @@ function serve(port: MessagePort, engine: StoreEngine): void {
 function start(port: MessagePort): void {
   let engine: StoreEngine;
   try {
-    engine = openEngine(workerData as EngineOptions);
-    armFault((workerData as EngineOptions).fault);
+    const options = workerData as ThreadOptions;
+    armFault(options.fault);
+    engine = openEngine(options);
   } catch (thrown) {
     port.postMessage({ kind: "refused", error: SirsiError.from(thrown).toPlain() } satisfies FromThread);
     return;
