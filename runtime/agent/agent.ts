@@ -113,7 +113,7 @@ export class Agent implements Stepper {
   /** Nothing in hand, nothing waiting, nothing pending: it may leave memory. */
   get restful(): boolean {
     const { kind } = this.#phase;
-    return (kind === "ready" || kind === "quarantined") && this.#current === null && this.#inbox.size === 0 && this.changes.idle;
+    return (kind === "ready" || kind === "quarantined") && this.#current === null && this.#inbox.size === 0 && this.changes.idle && !this.#arrivals.lookingUp;
   }
 
   /** A host that drains need not wait for it: its step waits and goes on after a restart, or it was set aside. */
@@ -189,7 +189,7 @@ export class Agent implements Stepper {
   /** D2: a message id known to the conversation never becomes work again. */
   send(delivery: Delivery): Promise<Reply> {
     const known = this.conversation.find(delivery.message.messageId);
-    if (known !== undefined || (this.durable && !this.#knowsIds)) return answerRepeat(this, delivery, known, () => this.#arrivals.message(delivery));
+    if (known !== undefined || (this.durable && !this.#knowsIds)) return this.#arrivals.lookUp(answerRepeat(this, delivery, known, () => this.#arrivals.message(delivery)));
     return this.#arrivals.message(delivery);
   }
 

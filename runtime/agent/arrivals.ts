@@ -35,8 +35,25 @@ export class Arrivals {
   /** Timers that are in hand or wait in the mailbox, by name and time. */
   readonly #firing = new Map<string, Promise<void>>();
 
+  /** Messages whose ids the store is asked about: no work yet, and not to be lost sight of. */
+  #lookedUp = 0;
+
   constructor(agent: Arriving) {
     this.#agent = agent;
+  }
+
+  get lookingUp(): boolean {
+    return this.#lookedUp > 0;
+  }
+
+  /** Keeps the agent in memory until the message's fate is known. */
+  async lookUp(answer: Promise<Reply>): Promise<Reply> {
+    this.#lookedUp++;
+    try {
+      return await answer;
+    } finally {
+      this.#lookedUp--;
+    }
   }
 
   message(delivery: Delivery): Promise<Reply> {

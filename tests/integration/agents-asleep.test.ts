@@ -4,11 +4,12 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest
 import { SuggestionContextSchema } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { AgentEventSchema } from "../../runtime/contract/gen/sirsi/agent/v1/events_pb.ts";
 import { ManualClock } from "../../runtime/core/clock.ts";
+import type { Store } from "../../runtime/store/store.ts";
 import { delivery, type HouseOptions, TestHouse, textMessage } from "../support/house.ts";
 import { rejection } from "../support/instances.ts";
 import { keptStore } from "../support/kept-store.ts";
 import { builtRevision, FixedRevisions, fixtureRevision } from "../support/revisions.ts";
-import { eventually } from "../support/turn.ts";
+import { eventually, turn } from "../support/turn.ts";
 
 let revisions: FixedRevisions;
 let store: ReturnType<typeof keptStore>;
@@ -68,6 +69,26 @@ describe("an agent that left memory", () => {
     await lullToSleep(agent);
     const answers = await Promise.all(Array.from({ length: 50 }, () => house.say(agent, "add 1")));
     expect(answers.map(Number).toSorted((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, n) => n + 1));
+  });
+
+  test("stays while its store is asked about a message, however much others need the room", async () => {
+    const wrapStore = (under: Store): Store =>
+      new Proxy(under, {
+        get(target, name) {
+          const found = (target[name as keyof Store] as (...args: unknown[]) => Promise<unknown>).bind(target);
+          return async (...args: unknown[]) => {
+            const answer = await found(...args);
+            if (name === "findExchange") await turn(20);
+            return answer;
+          };
+        },
+      });
+    await open({ wrapStore, maxResident: 1 });
+    const agents = await spawn(8);
+    for (let round = 1; round <= 3; round++) {
+      expect(await Promise.all(agents.map((agent) => house.say(agent, "add 1")))).toEqual(agents.map(() => String(round)));
+      await eventually(() => residents().length <= 1);
+    }
   });
 
   test("D2 knows the messages that it has had", async () => {
