@@ -1,13 +1,17 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
+import { armFault } from "../../runtime/core/fault-points.ts";
 import { SwapState } from "../../runtime/contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import { digestOf } from "../../runtime/module/inspect.ts";
 import { mischief, SwapRig } from "../support/swap-rig.ts";
 import { HOSTILE_MODULES } from "../support/wat.ts";
 
 let rig: SwapRig;
-afterEach(() => rig[Symbol.asyncDispose]());
+afterEach(async () => {
+  armFault(null);
+  await rig[Symbol.asyncDispose]();
+});
 
 async function open(settings: Readonly<Record<string, string>> = {}, first?: Uint8Array): Promise<void> {
   rig = await SwapRig.open({ mischief: first ?? (await mischief("1.0.0")) }, settings);
@@ -224,7 +228,7 @@ describe("S4 a revision that takes over and then misbehaves is taken back", () =
     await open({ SIRSI_SWAP_WATCH_MS: "3000", SIRSI_AGENTS_RESTART_MAX_RESTARTS: "100" });
     const agents = await spawnSome(3);
     await rig.install(await mischief("2.0.0", { on_save: "divide 0" }), { canaryPercent: 1 });
-    for (const agent of agents) expect(await rig.say(agent, "add 2; emit noise loud")).toBe("7; emitted");
+    for (const agent of agents) expect(await rig.say(agent, "add 2; sleep 0; emit noise loud")).toBe("7; slept; emitted");
     for (const agent of [...agents, ...agents]) await rig.hear(agent, "divide 0");
     expect(await rig.until(SwapState.REVERTED)).toMatchObject({ reverted: 3, failed: 0 });
     expect([await totals(agents), await rig.peopled()]).toEqual([["7", "7", "7"], { "1.0.0": 3 }]);
@@ -291,6 +295,32 @@ describe("several at once", () => {
     const [first, second] = await Promise.all([rig.install(bytes), rig.install(bytes)]);
     expect(first.swapId === second.swapId || second.swapId === "").toBe(true);
     expect((await rig.swaps()).length).toBe(1);
+  });
+});
+
+describe("a store that fails in the middle", () => {
+  test("before the revision is active: whoever asked is told, canaries move back, and nothing is held against the revision", async () => {
+    await open();
+    const agents = await spawnSome(2);
+    const bytes = await mischief("2.0.0");
+    armFault({ point: "swap.rehearsed", hit: 1, action: "fail" });
+    await expect(rig.install(bytes)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    armFault(null);
+    expect(await rig.until(SwapState.REJECTED)).toMatchObject({ reason: expect.stringContaining("the host could not go on with it") as string });
+    expect([await active(), (await rig.module()).lastError, await totals(agents)]).toEqual(["1.0.0", "", ["5", "5"]]);
+    expect(await rig.reload()).toMatchObject({ state: SwapState.WATCHING, moved: 2 });
+  });
+
+  test.each(["swap.before-activate", "swap.activated", "swap.before-end"] as const)("after, at %s: the swap goes on when it works again", async (point) => {
+    await open();
+    const agents = await spawnSome(2);
+    armFault({ point, hit: 1, action: "fail" });
+    const install = rig.install(await mischief("2.0.0"), { watchMs: 0 });
+    await rig.until(...(point === "swap.before-end" ? [SwapState.WATCHING] : [SwapState.MOVING]));
+    armFault(null);
+    expect(await install).toMatchObject({ moved: 2, failed: 0 });
+    await rig.until(SwapState.KEPT);
+    expect([await active(), await totals(agents)]).toEqual(["2.0.0", ["5", "5"]]);
   });
 });
 
