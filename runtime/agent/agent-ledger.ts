@@ -42,7 +42,7 @@ export class AgentLedger {
   readonly #sessionId: string;
   readonly #conversation: Conversation;
   readonly #epoch: number;
-  #counters: AgentCounters;
+  #counters: { -readonly [Name in keyof AgentCounters]: number };
   #commitSequence: number;
   /** L1: commits whose fate is unknown, oldest first; null when there are none. */
   #doubtful: AgentCommit[] | null = null;
@@ -62,12 +62,13 @@ export class AgentLedger {
     this.#sessionId = sessionId;
     this.#conversation = conversation;
     this.#epoch = stored?.epoch ?? 1;
-    this.#counters = stored?.counters ?? { ...ZERO, lastActivityAt: around.clock.now() };
+    this.#counters = { ...(stored?.counters ?? { ...ZERO, lastActivityAt: around.clock.now() }) };
     this.#commitSequence = stored?.commitSequence ?? 0;
   }
 
+  /** As they are now. */
   get counters(): AgentCounters {
-    return this.#counters;
+    return { ...this.#counters };
   }
 
   get commitSequence(): number {
@@ -149,7 +150,7 @@ export class AgentLedger {
       epoch: this.#epoch,
       commitSequence: ++this.#commitSequence,
       committedAt: clock.now(),
-      counters: draft.cause === "wait" ? null : this.#counters,
+      counters: draft.cause === "wait" ? null : this.counters,
       keepExchanges: exchangesKept,
       keepCommits: durability.historyCommits,
     };
@@ -230,19 +231,19 @@ export class AgentLedger {
   // --- counting --------------------------------------------------------------------
 
   count(message: boolean, refused: boolean, tookMs: number, now: number): void {
-    const before = this.#counters;
-    this.#counters = {
-      messagesProcessed: before.messagesProcessed + (message ? 1 : 0),
-      operationsCompleted: before.operationsCompleted + 1,
-      errorsEncountered: before.errorsEncountered + (refused ? 1 : 0),
-      responseTimeTotalMs: before.responseTimeTotalMs + (message ? tookMs : 0),
-      lastActivityAt: now,
-    };
+    const counters = this.#counters;
+    if (message) {
+      counters.messagesProcessed++;
+      counters.responseTimeTotalMs += tookMs;
+    }
+    counters.operationsCompleted++;
+    if (refused) counters.errorsEncountered++;
+    counters.lastActivityAt = now;
   }
 
   /** The step that was counted last came to nothing after all. */
   uncount(before: AgentCounters): void {
-    this.#counters = before;
+    this.#counters = { ...before };
   }
 
   countError(now: number): void {

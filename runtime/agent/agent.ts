@@ -31,21 +31,17 @@ import { Inbox } from "./inbox.ts";
 import { InstanceSlot } from "./instance-slot.ts";
 import { instanceSource } from "./instance-source.ts";
 import { IntervalSaver } from "./interval-saver.ts";
-import { Deaths } from "./poison.ts";
-import { recordStep } from "./record-step.ts";
 import { Recovery } from "./recovery.ts";
 import { relocate } from "./relocation.ts";
 import { answerRepeat } from "./repeat.ts";
-import { isSame, resumeStep, runStep, type Stepper } from "./run-step.ts";
-import { announce, type Completed, letGo } from "./run-work.ts";
-import { isGuestFault } from "./step.ts";
-import { answerLateRepeat, giveUpOn } from "./step-failure.ts";
+import { letGo } from "./run-work.ts";
+import { STEP_BEGINS, STEP_ENDED, type Stepping, Steps } from "./steps.ts";
 import type { ModuleCells, Surroundings } from "./surroundings.ts";
 import type { SwapCause, SwapOutcome } from "./swap.ts";
 import type { Work } from "./work.ts";
 
 
-export class Agent implements Stepper {
+export class Agent implements Stepping {
   readonly id: string;
   readonly sessionId: string;
   readonly conversation: Conversation;
@@ -57,14 +53,13 @@ export class Agent implements Stepper {
   #revision: Revision;
   #phase: AgentPhase = { kind: "initializing" };
   readonly #inbox: Inbox;
-  #current: Work | null = null;
+  readonly #steps: Steps;
   readonly changes = new Changes();
   readonly #arrivals: Arrivals;
   readonly #saver: IntervalSaver;
   readonly #recovery: Recovery;
-  readonly #deaths = new Deaths();
   ownHealth: OwnHealth | null = null;
-  #cells: ModuleCells;
+  readonly cells: ModuleCells;
   readonly #ending = new Ending(this);
 
   constructor(around: Surroundings, record: AgentRecord, revision: Revision, stored: StoredAgent | null) {
@@ -73,6 +68,7 @@ export class Agent implements Stepper {
     this.sessionId = record.sessionId;
     this.#record = record;
     this.#revision = revision;
+    this.#steps = new Steps(this);
     this.#inbox = new Inbox(this.id, around.clock, revision.limits.mailboxDepth, this);
     this.conversation = new Conversation(around.exchangesKept, stored?.exchangeSequence ?? 0);
     this.ledger = new AgentLedger(around, record, stored, this.conversation);
@@ -80,7 +76,7 @@ export class Agent implements Stepper {
     this.#arrivals = new Arrivals(this);
     this.#saver = new IntervalSaver(this);
     this.#recovery = new Recovery(this);
-    this.#cells = around.cells(record.module);
+    this.cells = around.cells(record.module);
     around.revisions.retain(revision.digest);
   }
 
@@ -94,15 +90,11 @@ export class Agent implements Stepper {
 
   /** The step in hand. */
   get current(): Work | null {
-    return this.#current;
+    return this.#steps.current;
   }
 
   get phase(): AgentPhase {
     return this.#phase;
-  }
-
-  get stepSeconds(): ModuleCells["stepSeconds"] {
-    return this.#cells.stepSeconds;
   }
 
   /** It has a state in the store. */
@@ -113,22 +105,18 @@ export class Agent implements Stepper {
   /** Nothing in hand, nothing waiting, nothing pending: it may leave memory. */
   get restful(): boolean {
     const { kind } = this.#phase;
-    return (kind === "ready" || kind === "quarantined") && this.#current === null && this.#inbox.size === 0 && this.changes.idle && !this.#arrivals.lookingUp;
+    return (kind === "ready" || kind === "quarantined") && this.current === null && this.#inbox.size === 0 && this.changes.idle && !this.#arrivals.lookingUp;
   }
 
   /** A host that drains need not wait for it: its step waits and goes on after a restart, or it was set aside. */
   get resumable(): boolean {
-    if (this.#phase.kind === "quarantined") return this.#current === null;
-    return this.#current !== null && this.ledger.inWait && this.#inbox.size === 0 && this.changes.idle;
+    if (this.#phase.kind === "quarantined") return this.current === null;
+    return this.current !== null && this.ledger.inWait && this.#inbox.size === 0 && this.changes.idle;
   }
 
   /** Guest memory; 0 without an instance. */
   get residentBytes(): number {
     return this.slot.memoryBytes;
-  }
-
-  isCurrent(work: Work): boolean {
-    return isSame(work, this.#current);
   }
 
   view(): AgentView {
@@ -139,15 +127,21 @@ export class Agent implements Stepper {
       phase: this.#phase,
       counters: this.ledger.counters,
       mailboxDepth: this.#inbox.size,
-      atWork: this.#current !== null,
+      atWork: this.current !== null,
       memoryBytes: this.slot.memoryBytes,
       latency: this.latency,
       restarts: this.#recovery.restarts,
-      recentFault: this.#recovery.recentFault,
+      recentFault: this.#recovery.recentFault || this.#refusedRevision,
       ownHealth: this.ownHealth,
       idleAfterMs,
       now: clock.now(),
     });
+  }
+
+  /** S6: one that could not move back from a revision that was not kept works on, and shows it. */
+  get #refusedRevision(): string {
+    const reason = this.around.revisions.refusalOf?.(this.#revision.digest) ?? "";
+    return reason === "" ? "" : `its revision was not kept, and it could not move back: ${reason}`;
   }
 
   /** As the store has it: what a host that finds it there needs to know. Only a quarantine or an end outlasts a restart. */
@@ -225,7 +219,7 @@ export class Agent implements Stepper {
   /** Most work finds its agent at rest and spares itself the mailbox. */
   enqueue(work: Work, priority: number): void {
     if (this.#phase.kind === "ready" && this.#inbox.size === 0 && this.#inbox.tooLate(work, work.queuedAt) === null) {
-      this.#begin(work);
+      this.#steps.begin(work);
       return;
     }
     this.#inbox.push(work, priority);
@@ -237,7 +231,7 @@ export class Agent implements Stepper {
     const change = this.changes.next();
     if (change === undefined) {
       const work = this.#inbox.take();
-      if (work !== undefined) this.#begin(work);
+      if (work !== undefined) this.#steps.begin(work);
       return;
     }
     this.move(STEP_BEGINS);
@@ -248,69 +242,24 @@ export class Agent implements Stepper {
     });
   }
 
-  #begin(work: Work): void {
-    this.move(STEP_BEGINS);
-    this.#current = work;
-    void this.#run(work);
+  /** What waits in the mailbox of timers that a step changed no longer fires as it was. */
+  changedTimers(timerIds: ReadonlySet<string>): void {
+    if (this.#inbox.size === 0 || timerIds.size === 0) return;
+    for (const work of this.#inbox.remove((each) => each.kind === "timer" && timerIds.has(each.timerId))) if (work.kind === "timer") work.reply.resolve();
+  }
+
+  /** Level `interval`: there is something to commit. */
+  deferred(): void {
+    this.#saver.soon();
   }
 
   /** Settles a work item that came to nothing. */
   fail(work: Work, error: SirsiError): void {
     if (work.kind === "message") {
       this.conversation.forget(work.delivery.message.messageId);
-      this.#cells.messageError.observe((this.around.clock.monotonic() - work.queuedAt) / 1000);
+      this.cells.messageError.observe((this.around.clock.monotonic() - work.queuedAt) / 1000);
     }
     work.reply.reject(error);
-  }
-
-  /** One step, from the head of the mailbox to its settled reply. Never rejects. */
-  async #run(work: Work): Promise<void> {
-    try {
-      const completed = await ("wait" in work && work.wait !== null ? resumeStep(this, work) : runStep(this, work));
-      if (this.#current === work) {
-        const written = this.#write(completed);
-        if (written !== null) await written;
-        if (this.#current === work) this.#settle(completed);
-      }
-    } catch (thrown) {
-      if (this.#current === work) await this.#stepFailed(work, SirsiError.from(thrown));
-    }
-    if (this.#current === work) this.#current = null;
-    else this.slot.drop(); // Given up meanwhile, it may have opened an instance since.
-    this.move(STEP_ENDED);
-    this.pump();
-  }
-
-  #write(completed: Completed): Promise<void> | null {
-    const { work, end } = completed;
-    const { clock } = this.around;
-    this.slot.memoryBytes = end.memoryBytes;
-    this.#cells.fuel.inc(end.fuelUsed);
-    if (work.kind === "health") return null;
-    return recordStep(this, completed, clock.monotonic() - work.queuedAt, clock.now());
-  }
-
-  #settle(completed: Completed): void {
-    const { work, answer, effects } = completed;
-    const tookMs = this.around.clock.monotonic() - work.queuedAt;
-    if (work.kind === "message") {
-      this.latency.record(tookMs);
-      (answer.refusal === null ? this.#cells.messageOk : this.#cells.messageRefused).observe(tookMs / 1000);
-    }
-    if (effects.size > 0) {
-      if (this.durable) this.#dropTimers(completed);
-      else letGo(effects, this.around, this.#record);
-    }
-    announce(completed, this.around, this.#record);
-    answer.settle(tookMs);
-    if (this.ledger.unsaved > 0) this.#saver.soon();
-  }
-
-  /** What the step cancelled or set anew no longer fires as it was, though it waits in the mailbox already. */
-  #dropTimers({ effects }: Completed): void {
-    if (this.#inbox.size === 0) return;
-    const changed = new Set(effects.timers(0).map(({ timerId }) => timerId));
-    for (const work of this.#inbox.remove((each) => each.kind === "timer" && changed.has(each.timerId))) if (work.kind === "timer") work.reply.resolve();
   }
 
   // --- failure -------------------------------------------------------------------
@@ -321,27 +270,12 @@ export class Agent implements Stepper {
     this.ledger.discard();
   }
 
-  async #stepFailed(work: Work, error: SirsiError): Promise<void> {
-    this.lost();
-    if (error.code === "AGENT_FENCED") {
-      this.fail(work, error);
-      this.fenced(error);
-      return;
-    }
-    const repeat = error.code === "MESSAGE_ID_REUSED" && work.kind === "message" ? await answerLateRepeat(this, work) : null;
-    if (repeat !== null) {
-      if (repeat !== "answered") this.fail(work, repeat);
-      return;
-    }
-    if (error.code === "INTERNAL") this.around.log.error({ agentId: this.id, err: error.details.cause ?? error }, "a step failed for a fault of the host");
-    this.ledger.countError(this.around.clock.now());
-    this.publish("ERROR_OCCURRED", { reason: error.code, message: error.message });
-    const verdict = await giveUpOn(this, this.#deaths, work, error);
-    if (this.#current !== work) return;
-    if (verdict.kind === "failed") this.fail(work, verdict.error);
-    else if (work.kind === "timer") work.reply.resolve();
-    if (error.code === "STORE_CORRUPT" && this.slot.damaged) this.#recovery.quarantine(error.message);
-    else if (isGuestFault(error)) this.#recovery.faulted(error);
+  faulted(error: SirsiError): void {
+    this.#recovery.faulted(error);
+  }
+
+  damaged(error: SirsiError): void {
+    this.#recovery.quarantine(error.message);
   }
 
   /** Lets a quarantined agent work again, and forgets its faults. */
@@ -465,9 +399,7 @@ export class Agent implements Stepper {
 
   /** What its step ends with is for nobody any more; its caller gets this error. */
   giveUpCurrent(error: SirsiError): void {
-    const current = this.#current;
-    this.#current = null;
-    if (current !== null) this.fail(current, error);
+    this.#steps.giveUp(error);
   }
 
   /**
@@ -475,7 +407,7 @@ export class Agent implements Stepper {
    * goes on when it is back. Resolves when what was unsaved is committed, or cannot be.
    */
   async close(): Promise<void> {
-    const resting = this.#current === null;
+    const resting = this.current === null;
     const refusal = new SirsiError("SHUTTING_DOWN", "the host is shutting down; the message had no effect, send it again when the host is back", { retryAfterMs: 1_000 });
     const goesOn = new SirsiError("SHUTTING_DOWN", "the host is shutting down in the middle of the step, which goes on when it is back; send the message again then, under the same id, for its reply", { retryAfterMs: 1_000 });
     this.giveUpCurrent(this.ledger.inWait ? goesOn : refusal);
@@ -493,6 +425,3 @@ export class Agent implements Stepper {
     this.changes.refuseAll(refusal);
   }
 }
-
-const STEP_BEGINS: AgentPhaseEvent = { kind: "step_begins" };
-const STEP_ENDED: AgentPhaseEvent = { kind: "step_ended" };

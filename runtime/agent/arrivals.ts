@@ -61,7 +61,7 @@ export class Arrivals {
     const refusal = agent.refusal();
     if (refusal !== null) return Promise.reject(refusal);
     const reply = new Deferred<Reply>();
-    agent.conversation.begin(delivery.message.messageId, delivery.message, reply.promise);
+    agent.conversation.begin(delivery.message, reply.promise);
     const queuedAt = agent.around.clock.monotonic();
     agent.enqueue({ kind: "message", delivery, reply, queuedAt, deadline: delivery.deadline ?? queuedAt + agent.revision.limits.stepTimeoutMs, signal: delivery.signal, wait: null }, delivery.priority);
     return reply.promise;
@@ -116,7 +116,7 @@ export class Arrivals {
     ledger.foundWait();
     try {
       const work = workOfWait(stored, clock);
-      if (work.kind === "message") conversation.begin(work.delivery.message.messageId, work.delivery.message, work.reply.promise);
+      if (work.kind === "message") conversation.begin(work.delivery.message, work.reply.promise);
       if (work.kind === "timer") this.#fires(work.timerId, work.dueAt, work.reply.promise);
       work.reply.promise.catch((thrown: unknown) => log.warn({ agentId: id, err: SirsiError.from(thrown).message }, "a step that had waited through a restart ended with an error"));
       this.#agent.enqueue(work, RESUMED_PRIORITY);

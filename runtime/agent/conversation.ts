@@ -48,7 +48,7 @@ const KEPT_BYTES_MAX = 1024 * 1024;
 type Running = Extract<KnownMessage, { kind: "running" }>;
 
 export class Conversation {
-  readonly #running = new Map<string, Running>();
+  readonly #running = new RunningMessages();
   #ring: ExchangeRing;
   readonly #capacity: number;
   /** Of its newest exchange. */
@@ -82,7 +82,7 @@ export class Conversation {
 
   /** `stored` means that the store may have it. */
   find(messageId: string): KnownMessage | undefined {
-    const running = this.#running.get(messageId);
+    const running = this.#running.find(messageId);
     if (running !== undefined) return running;
     const hash = idHash(messageId);
     if (!this.#ring.has(hash)) return undefined;
@@ -93,25 +93,25 @@ export class Conversation {
     return undefined;
   }
 
-  begin(messageId: string, message: Message, reply: Promise<Reply>): void {
-    this.#running.set(messageId, { kind: "running", message, reply });
+  begin(message: Message, reply: Promise<Reply>): void {
+    this.#running.add({ kind: "running", message, reply });
   }
 
   /** The step came to nothing: its id is free again. */
   forget(messageId: string): void {
-    this.#running.delete(messageId);
+    this.#running.remove(messageId);
   }
 
   /** Its exchange is in the store. */
   settleStored(messageId: string): void {
-    this.#running.delete(messageId);
-    this.#ring.push(idHash(messageId), { sequence: this.sequence, completedAt: 0, call: NO_BYTES, result: NO_BYTES });
+    this.#running.remove(messageId);
+    this.#ring.push(idHash(messageId), this.sequence, 0, NO_BYTES, NO_BYTES);
   }
 
   /** Its exchange is kept here, as the call that went to the guest and the result that came back. */
   settleKept(messageId: string, call: Uint8Array, result: Uint8Array, completedAt: number): void {
-    this.#running.delete(messageId);
-    this.#ring.push(idHash(messageId), { sequence: this.sequence, completedAt, call, result });
+    this.#running.remove(messageId);
+    this.#ring.push(idHash(messageId), this.sequence, completedAt, call, result);
   }
 
   /** Kept exchanges below a sequence, newest first, as they are stored. */
@@ -120,6 +120,35 @@ export class Conversation {
       const { message, end } = openKept(exchange);
       return { sequence: exchange.sequence, body: exchangeBody(exchange.sequence, message, end, exchange.completedAt) };
     });
+  }
+}
+
+/** Most agents have few messages at a time: a list of few is quicker than a map that is for ever filled and emptied. */
+const LISTED_MAX = 8;
+
+class RunningMessages {
+  readonly #few: Running[] = [];
+  #more: Map<string, Running> | null = null;
+
+  find(messageId: string): Running | undefined {
+    for (const running of this.#few) if (running.message.messageId === messageId) return running;
+    return this.#more?.get(messageId);
+  }
+
+  add(running: Running): void {
+    if (this.#few.length < LISTED_MAX) this.#few.push(running);
+    else (this.#more ??= new Map()).set(running.message.messageId, running);
+  }
+
+  remove(messageId: string): void {
+    const few = this.#few;
+    for (let at = 0; at < few.length; at++) {
+      if (few[at]?.message.messageId !== messageId) continue;
+      const last = few.pop();
+      if (at < few.length && last !== undefined) few[at] = last;
+      return;
+    }
+    this.#more?.delete(messageId);
   }
 }
 

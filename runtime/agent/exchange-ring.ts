@@ -57,8 +57,7 @@ export class ExchangeRing {
   }
 
   /** Keeps an exchange; older ones make room. One too large for the ring is kept alone. */
-  push(hash: number, exchange: RingExchange): void {
-    const { call, result } = exchange;
+  push(hash: number, sequence: number, completedAt: number, call: Uint8Array, result: Uint8Array): void {
     const need = call.length + result.length;
     while (this.#count > 0 && (this.#count >= this.#countMax || this.#used() + need > this.#bytesMax)) this.#drop();
     if (this.#count === this.#slots) this.#moreSlots();
@@ -67,8 +66,8 @@ export class ExchangeRing {
     const at = slot * FIELDS;
     const fields = this.#fields;
     this.#hashes[slot] = hash;
-    fields[at + SEQUENCE] = exchange.sequence;
-    fields[at + COMPLETED_AT] = exchange.completedAt;
+    fields[at + SEQUENCE] = sequence;
+    fields[at + COMPLETED_AT] = completedAt;
     fields[at + START] = this.#end;
     fields[at + CALL_BYTES] = call.length;
     fields[at + RESULT_BYTES] = result.length;

@@ -47,9 +47,9 @@ export class Mailbox<Item> {
   take(): Item | undefined {
     if (this.#size === 0) return undefined;
     const chosen = this.#choose();
-    for (const rank of RANKS) {
-      const lane = this.#lanes[rank];
-      if (rank < chosen && lane.head < lane.items.length) lane.passedOver++;
+    for (let rank = 0; rank < chosen; rank++) {
+      const lane = this.#lanes[rank as Rank];
+      if (lane.head < lane.items.length) lane.passedOver++;
     }
     const lane = this.#lanes[chosen];
     lane.passedOver = 0;
@@ -84,12 +84,13 @@ export class Mailbox<Item> {
   }
 
   #choose(): Rank {
-    const starved = RANKS.find((rank) => this.#lanes[rank].passedOver >= STARVE_AFTER && this.#waiting(rank));
-    return starved ?? RANKS.find((rank) => this.#waiting(rank)) ?? 0;
-  }
-
-  #waiting(rank: Rank): boolean {
-    const lane = this.#lanes[rank];
-    return lane.head < lane.items.length;
+    let highest: Rank = 0;
+    for (const rank of RANKS) {
+      const lane = this.#lanes[rank];
+      if (lane.head === lane.items.length) continue;
+      if (lane.passedOver >= STARVE_AFTER) return rank;
+      if (rank > highest) highest = rank;
+    }
+    return highest;
   }
 }

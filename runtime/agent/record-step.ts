@@ -21,12 +21,13 @@ export interface Recorder {
 export function recordStep(recorder: Recorder, completed: Completed, tookMs: number, now: number): Promise<void> | null {
   const { ledger, revision } = recorder;
   const { work, answer } = completed;
-  const before = ledger.counters;
-  ledger.count(work.kind === "message", answer.refusal !== null, tookMs, now);
   if (!isDurable(revision)) {
+    ledger.count(work.kind === "message", answer.refusal !== null, tookMs, now);
     if (work.kind === "message") keepHere(recorder, completed, work, now);
     return null;
   }
+  const before = ledger.counters;
+  ledger.count(work.kind === "message", answer.refusal !== null, tookMs, now);
   const written = commitsSteps(revision) ? commitNow(recorder, completed, now) : commitLater(recorder, completed, now);
   return written === null ? null : written.catch((thrown: unknown) => {
     ledger.uncount(before);
@@ -34,9 +35,9 @@ export function recordStep(recorder: Recorder, completed: Completed, tookMs: num
   });
 }
 
-function keepHere({ conversation }: Recorder, { call, result }: Completed, work: MessageWork, now: number): void {
+function keepHere({ conversation }: Recorder, { call, end }: Completed, work: MessageWork, now: number): void {
   conversation.sequence++;
-  conversation.settleKept(work.delivery.message.messageId, call, result, now);
+  conversation.settleKept(work.delivery.message.messageId, call, end.result, now);
 }
 
 async function commitNow(recorder: Recorder, completed: Completed, now: number): Promise<void> {
@@ -62,8 +63,8 @@ function commitLater(recorder: Recorder, completed: Completed, now: number): Pro
 }
 
 /** Its sequence was counted by the commit. */
-function keepStored({ conversation }: Recorder, { call, result }: Completed, work: MessageWork, now: number): void {
-  conversation.settleKept(work.delivery.message.messageId, call, result, now);
+function keepStored({ conversation }: Recorder, { call, end }: Completed, work: MessageWork, now: number): void {
+  conversation.settleKept(work.delivery.message.messageId, call, end.result, now);
 }
 
 /** Commits what an agent of level `interval` has deferred, and `draft`, with its state as it is. */

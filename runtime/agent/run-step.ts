@@ -7,7 +7,7 @@ import type { Revision } from "../module/revision.ts";
 import type { HistogramCell } from "../observe/index.ts";
 import { SirsiError } from "../core/errors.ts";
 import { faultPoint } from "../core/fault-points.ts";
-import type { InstanceHandle, StepBudget } from "../sandbox/index.ts";
+import type { InstanceHandle, ShardStepOutcome, StepBudget } from "../sandbox/index.ts";
 import type { AgentRecord } from "../store/store.ts";
 import type { AgentLedger } from "./agent-ledger.ts";
 import { commitsSteps, commitsWaits, isDurable } from "./durability.ts";
@@ -39,28 +39,56 @@ export function isSame(work: Work, other: Work | null): boolean {
   return other !== null && work.reply === other.reply;
 }
 
-/** Runs the step, and again when a shard died under it before it had done anything that shows. Throws what ended it. */
-export async function runStep(stepper: Stepper, work: Work): Promise<Completed> {
-  const { slot, revision } = stepper;
-  const { clock } = stepper.around;
+/** A step that was given to its instance. */
+export interface SentStep {
+  readonly handle: InstanceHandle;
+  readonly call: Uint8Array;
+  readonly state: StepBudget["state"];
+  /** On the monotonic clock. */
+  readonly started: number;
+}
+
+/**
+ * Gives a step to its instance; `settle` gets the outcome as it comes, and must not throw.
+ * Throws when the work cannot be put into a call.
+ */
+export function sendStep(stepper: Stepper, work: Work, handle: InstanceHandle, settle: (sent: SentStep, outcome: ShardStepOutcome) => void): void {
+  const { revision } = stepper;
   const call = callOf(work);
-  const started = clock.monotonic();
+  if (call.length > revision.limits.memoryMaxBytes) throw tooLarge(call, revision);
+  const sent: SentStep = { handle, call, state: stateOf(stepper, work), started: stepper.around.clock.monotonic() };
+  const timeoutMs = Math.max(1, work.deadline - sent.started);
+  handle.stepThen(call, { timeoutMs, fuel: revision.limits.fuelPerStep, state: sent.state, stateAtWait: isResumable(work) && commitsWaits(revision) }, (outcome) => settle(sent, outcome));
+}
+
+/** A step's outcome so far, and where it came from. */
+export interface FirstOutcome {
+  readonly sent: SentStep;
+  readonly outcome: ShardStepOutcome;
+}
+
+function firstOutcome(stepper: Stepper, work: Work, handle: InstanceHandle): Promise<FirstOutcome> {
+  return new Promise((resolve) => sendStep(stepper, work, handle, (sent, outcome) => resolve({ sent, outcome })));
+}
+
+/** Runs the step, and again when a shard died under it before it had done anything that shows. `first`: what came of it already. Throws what ended it. */
+export async function runStep(stepper: Stepper, work: Work, first: FirstOutcome | null): Promise<Completed> {
+  const { slot } = stepper;
+  let reached = first ?? (await firstOutcome(stepper, work, slot.live ?? (await slot.open())));
   for (let attempt = 1; ; attempt++) {
-    const handle = slot.live ?? (await slot.open());
-    const state = stateOf(stepper, work);
-    const timeoutMs = Math.max(1, work.deadline - clock.monotonic());
-    const outcome = await handle.step(call, { timeoutMs, fuel: revision.limits.fuelPerStep, state, stateAtWait: isResumable(work) && commitsWaits(revision) });
+    const { sent, outcome } = reached;
     let effects = StepEffects.none;
     let end: StepEnd;
     if (outcome.kind === "waiting") {
       effects = new StepEffects();
-      end = await answerWaits(waitingRun(stepper, work, handle, effects, state), outcome, null);
+      end = await answerWaits(waitingRun(stepper, work, sent.handle, effects, sent.state), outcome, null);
     } else {
       end = firstEnd(outcome);
     }
-    if (end.kind === "done") return complete(stepper, work, call, end, effects, started);
+    if (end.kind === "done") return completeStep(stepper, work, sent, end, effects);
     if (end.kind === "failed" || attempt === STARTS_MAX) throw end.error;
     slot.drop();
+    reached = await firstOutcome(stepper, work, await slot.open());
   }
 }
 
@@ -70,7 +98,7 @@ export async function runStep(stepper: Stepper, work: Work): Promise<Completed> 
  * is done from the beginning, under the same keys: nothing of it was ever seen.
  */
 export async function resumeStep(stepper: Stepper, work: Work): Promise<Completed> {
-  if (!isResumable(work) || work.wait === null) return await runStep(stepper, work);
+  if (!isResumable(work) || work.wait === null) return await runStep(stepper, work, null);
   const { slot, around, record } = stepper;
   const { wait } = work;
   const started = around.clock.monotonic();
@@ -78,13 +106,13 @@ export async function resumeStep(stepper: Stepper, work: Work): Promise<Complete
   if (found.kind === "rolled_back") {
     around.log.warn({ agentId: record.agentId, reason: found.reason }, "a step that waited cannot be gone on with; its work is done again from the beginning");
     const { stepTimeoutMs } = stepper.revision.limits;
-    return await runStep(stepper, { ...work, wait: null, deadline: Math.max(work.deadline, started + stepTimeoutMs) });
+    return await runStep(stepper, { ...work, wait: null, deadline: Math.max(work.deadline, started + stepTimeoutMs) }, null);
   }
   const effects = new StepEffects();
   const run = waitingRun(stepper, work, found.handle, effects, stateOf(stepper, work));
   const first: WaitingStep = { kind: "waiting", request: wait.request, emits: wait.emits, state: null, fuelUsed: 0, fuelLeft: Number(wait.fuelLeft), memoryBytes: slot.memoryBytes };
   const end = await answerWaits(run, first, { requestNumber: wait.requestNumber, waitedMs: waitedMs(wait, around.clock) });
-  if (end.kind === "done") return complete(stepper, work, callOf(work), end, effects, started);
+  if (end.kind === "done") return completeStep(stepper, work, { call: callOf(work), started }, end, effects);
   throw end.error;
 }
 
@@ -92,19 +120,19 @@ function stateOf({ revision, ledger }: Stepper, work: Work): StepBudget["state"]
   return work.kind === "health" || !commitsSteps(revision) ? "none" : ledger.wantedState;
 }
 
-function complete({ around, record, revision, stepSeconds }: Stepper, work: Work, call: Uint8Array, end: DoneStep, before: StepEffects, started: number): Completed {
-  stepSeconds.observe((around.clock.monotonic() - started) / 1000);
+/** The end of a step that ended well, understood. Throws GUEST_PROTOCOL and the like when it cannot be. */
+export function completeStep({ around, record, revision, stepSeconds }: Stepper, work: Work, { call, started }: Pick<SentStep, "call" | "started">, end: DoneStep, before: StepEffects): Completed {
+  const endedAt = around.clock.monotonic();
+  stepSeconds.observe((endedAt - started) / 1000);
   let effects = before;
   if (end.emits.length > 0) {
     if (effects === StepEffects.none) effects = new StepEffects();
     if (work.kind === "health") droppedEmits(around, record, "health()")(end.emits);
     else collect(revision, work, end.emits, effects);
   }
-  // The batch that the bytes lie in is shared; this copy may be kept.
-  const result = end.result.slice();
-  const answer = answerOf(work, result, around.clock.now());
+  const answer = answerOf(work, end.result, around.clock);
   faultPoint("step.done");
-  return { work, call, result, answer, effects, end };
+  return { work, call, answer, effects, end, endedAt };
 }
 
 function collect(revision: Revision, work: Work, emits: readonly Uint8Array[], effects: StepEffects): void {
@@ -144,4 +172,9 @@ function keeperOf(stepper: Stepper, work: Work, effects: StepEffects): WaitKeepe
       throw new SirsiError("SHARD_LOST", `the agent's shard ended while it waited, and it could not go on elsewhere (${found.reason}); the step had no effect, send again`, { retryAfterMs: 100 });
     },
   };
+}
+
+/** It could not even be handed over: nobody's fault but the sender's. */
+function tooLarge(call: Uint8Array, { limits }: Revision): SirsiError {
+  return new SirsiError("PAYLOAD_TOO_LARGE", `the message takes ${call.length} bytes and its agent has at most ${limits.memoryMaxBytes} of memory; send less at once, or raise the module's memory limit`);
 }

@@ -3,6 +3,7 @@ import type { Asker } from "../capability/index.ts";
 import type { Message } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { GuestResult } from "../contract/gen/sirsi/agent/v1/guest_pb.ts";
 import { decodeGuestResult, encodeGuestCall, encodeMessageCall } from "../contract/guest-codec.ts";
+import type { Clock } from "../core/clock.ts";
 import { type SirsiError, unreachable } from "../core/errors.ts";
 import type { AgentRecord } from "../store/store.ts";
 import type { ExchangeEnd } from "./message-end.ts";
@@ -29,10 +30,11 @@ export interface Answer {
 export interface Completed {
   readonly work: Work;
   readonly call: Uint8Array;
-  readonly result: Uint8Array;
   readonly answer: Answer;
   readonly effects: StepEffects;
   readonly end: DoneStep;
+  /** On the monotonic clock. */
+  readonly endedAt: number;
 }
 
 export function callOf(work: Work): Uint8Array {
@@ -58,8 +60,8 @@ export function askerOf(work: Work, record: AgentRecord, grants: Asker["grants"]
   return { agentId, sessionId, grants, deadline: work.deadline, signal: work.signal ?? NO_SIGNAL, idempotencyKey: stepIdOf(work), traceparent };
 }
 
-/** Throws GUEST_PROTOCOL when the guest's answer is malformed. `result` is this step's own copy. */
-export function answerOf(work: Work, result: Uint8Array, now: number): Answer {
+/** Throws GUEST_PROTOCOL when the guest's answer is malformed. */
+export function answerOf(work: Work, result: Uint8Array, clock: Pick<Clock, "now">): Answer {
   const decoded = decodeGuestResult(result);
   if (decoded.case === "error") {
     const refusal = fromGuestError(decoded.value);
@@ -67,7 +69,7 @@ export function answerOf(work: Work, result: Uint8Array, now: number): Answer {
   }
   switch (work.kind) {
     case "message":
-      return messageAnswer(work, decoded, now);
+      return messageAnswer(work, decoded, clock);
     case "suggest": {
       const { suggestions } = expectResult(decoded, "suggest", "a request for suggestions");
       return { exchange: null, refusal: null, suggestions: suggestions.length, settle: () => void work.reply.resolve(suggestions) };
@@ -86,10 +88,10 @@ export function answerOf(work: Work, result: Uint8Array, now: number): Answer {
   }
 }
 
-function messageAnswer(work: MessageWork, result: GuestResult["result"], now: number): Answer {
+function messageAnswer(work: MessageWork, result: GuestResult["result"], clock: Pick<Clock, "now">): Answer {
   const value = expectResult(result, "message", "a message");
   const { messageId } = work.delivery.message;
-  const response: Message = completeResponse(messageId, value, now);
+  const response: Message = completeResponse(messageId, value, clock);
   const { suggestions } = value;
   return {
     exchange: { kind: "reply", response, suggestions },
@@ -104,11 +106,13 @@ function messageAnswer(work: MessageWork, result: GuestResult["result"], now: nu
 }
 
 /** Tells of a step, after its commit. */
-export function announce({ work, answer }: Completed, around: Surroundings, { agentId, sessionId }: AgentRecord): void {
-  const tell = (type: string, attributes: Readonly<Record<string, string>>) =>
-    around.publish({ type, sessionId, sourceAgentId: agentId, targetAgentId: "", payload: null, topic: "", attributes, traceparent: "" });
-  if (work.kind === "message" && answer.refusal === null) tell("MESSAGE_SENT", { message_id: work.delivery.message.messageId });
-  if (answer.suggestions > 0) tell("SUGGESTION_GENERATED", { count: String(answer.suggestions) });
+export function announce({ work, answer }: Completed, around: Surroundings, record: AgentRecord): void {
+  if (work.kind === "message" && answer.refusal === null) tell(around, record, "MESSAGE_SENT", { message_id: work.delivery.message.messageId });
+  if (answer.suggestions > 0) tell(around, record, "SUGGESTION_GENERATED", { count: String(answer.suggestions) });
+}
+
+function tell(around: Surroundings, { agentId, sessionId }: AgentRecord, type: string, attributes: Readonly<Record<string, string>>): void {
+  around.publish({ type, sessionId, sourceAgentId: agentId, targetAgentId: "", payload: null, topic: "", attributes, traceparent: "" });
 }
 
 /** Lets the effects of an agent go that commits none: nothing keeps them until they arrive. */

@@ -53,6 +53,12 @@ export class InstanceHandle {
     return this.#closed ? Promise.resolve(CLOSED) : this.#shard.step(this.id, call, budget);
   }
 
+  /** The same without a promise: `settle` gets the outcome as it comes, which may be at once. It must not throw. */
+  stepThen(call: Uint8Array, budget: StepBudget, settle: (outcome: ShardStepOutcome) => void): void {
+    if (this.#closed) settle(CLOSED);
+    else this.#shard.stepThen(this.id, call, budget, settle);
+  }
+
   /** `budget` is what is left of the step's. */
   resume(response: Uint8Array, budget: StepBudget): Promise<ShardStepOutcome> {
     return this.#closed ? Promise.resolve(CLOSED) : this.#shard.resume(this.id, response, budget);

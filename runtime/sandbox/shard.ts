@@ -110,6 +110,19 @@ export class Shard {
     return this.#run(CommandKind.step, instanceId, call, budget);
   }
 
+  /**
+   * The same, for a caller that takes the outcome at once, in the turn in which it comes or in
+   * this one when the shard has ended: no promise is made. `settle` must not throw.
+   */
+  stepThen(instanceId: number, call: Uint8Array, budget: StepBudget, settle: (outcome: ShardStepOutcome) => void): void {
+    if (this.#ended !== null) {
+      settle({ kind: "lost", culprit: false, why: this.#ended });
+      return;
+    }
+    settleOfLast = settle;
+    writeRun(this.#outgoing, CommandKind.step, instanceId, this.#claim(instanceId), budget, call);
+  }
+
   resume(instanceId: number, response: Uint8Array, budget: StepBudget): Promise<ShardStepOutcome> {
     return this.#run(CommandKind.resume, instanceId, response, budget);
   }

@@ -27,13 +27,13 @@ function result(shape: MessageInitShape<typeof GuestResultSchema>["result"]): Ui
 /** An exchange of an agent without durability, from its beginning to its end. */
 function keep(conversation: Conversation, messageId: string, content = "hi"): void {
   const told = message(messageId, content);
-  conversation.begin(messageId, told, NEVER);
+  conversation.begin(told, NEVER);
   conversation.sequence++;
   conversation.settleKept(messageId, encodeMessageCall(told, {}, ""), result({ case: "message", value: { response: { content: `re ${content}` } } }), 1_000);
 }
 
 function store(conversation: Conversation, messageId: string): void {
-  conversation.begin(messageId, message(messageId), NEVER);
+  conversation.begin(message(messageId), NEVER);
   conversation.settleStored(messageId);
 }
 
@@ -41,7 +41,7 @@ describe("D2 a conversation knows a message id", () => {
   test("while its step runs, and forgets it when the step came to nothing", () => {
     const conversation = new Conversation(10, 0);
     expect(conversation.find("m")).toBeUndefined();
-    conversation.begin("m", message("m"), NEVER);
+    conversation.begin(message("m"), NEVER);
     expect(conversation.find("m")).toMatchObject({ kind: "running", reply: NEVER });
     conversation.forget("m");
     expect(conversation.find("m")).toBeUndefined();
@@ -49,7 +49,7 @@ describe("D2 a conversation knows a message id", () => {
 
   test("as long as its exchange is among the last so many that the store keeps, however many wait", () => {
     const conversation = new Conversation(4, 0);
-    for (let i = 0; i < 20; i++) conversation.begin(`waiting-${i}`, message(`waiting-${i}`), NEVER);
+    for (let i = 0; i < 20; i++) conversation.begin(message(`waiting-${i}`), NEVER);
     for (let i = 0; i < 6; i++) store(conversation, `m${i}`);
     expect([0, 1, 2, 3, 4, 5].map((i) => conversation.find(`m${i}`)?.kind)).toEqual([undefined, undefined, "stored", "stored", "stored", "stored"]);
     expect(conversation.find("waiting-0")?.kind).toBe("running");
@@ -106,9 +106,9 @@ describe("a conversation's list", () => {
 test("a slice of what the ring hands out stays as it is while the ring moves on", () => {
   const ring = new ExchangeRing(4, 4096);
   const exchange = { sequence: 1, completedAt: 1, call: Uint8Array.of(1, 2, 3), result: Uint8Array.of(4) };
-  ring.push(7, exchange);
+  ring.push(7, exchange.sequence, exchange.completedAt, exchange.call, exchange.result);
   const [kept] = ring.list(Infinity, 1).map(({ call }) => call.slice());
-  for (let sequence = 2; sequence < 2_000; sequence++) ring.push(sequence, { ...exchange, sequence, call: new Uint8Array(100).fill(9) });
+  for (let sequence = 2; sequence < 2_000; sequence++) ring.push(sequence, sequence, exchange.completedAt, new Uint8Array(100).fill(9), exchange.result);
   expect([...kept!]).toEqual([1, 2, 3]);
 });
 
@@ -124,7 +124,7 @@ test("the kept exchanges' ring does what a plain list would, within its two boun
           naive.shift();
         }
         naive.push({ id: `m${i}`, sequence: i, call, result: answer, completedAt: i });
-        ring.push(idHash(`m${i}`), { sequence: i, completedAt: i, call, result: answer });
+        ring.push(idHash(`m${i}`), i, i, call, answer);
         expect(ring.size).toBe(naive.length);
       }
       const plain = ({ sequence, completedAt, call, result: answer }: RingExchange) => ({ sequence, completedAt, call: [...call], result: [...answer] });
