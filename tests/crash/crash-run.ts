@@ -19,6 +19,8 @@ import { Unreachable } from "./verify.ts";
 
 const START_MS = 30_000;
 const ANSWER_MS = 40_000;
+/** Answers that take longer are worth a look. */
+const SLOW_MS = 8_000;
 const UNVERIFIED_MAX = 2;
 
 /** How a part of a cycle ended. */
@@ -115,8 +117,10 @@ export class CrashRun {
       const client = await stage.line.client();
       const healing = new AbortController();
       const healed = stage.swapper.heal(client, AbortSignal.any([gone.signal, healing.signal]), (ms) => pause(ms));
+      const slow = setTimeout(() => this.#say(`     still open after ${SLOW_MS} ms:\n${this.#open()}`), SLOW_MS);
       const answered = await Promise.race([stage.gate.close().then(() => "answered" as const), host.ended, pause(ANSWER_MS, "late" as const)]);
-      if (answered === "late") this.#fail("unanswered", `an answer to every message within ${ANSWER_MS} ms`, stage.lanes.map(({ doing }) => doing).filter((doing) => doing !== "").join("\n"));
+      clearTimeout(slow);
+      if (answered === "late") this.#fail("unanswered", `an answer to every message within ${ANSWER_MS} ms`, this.#open());
       await Promise.race([healed, host.ended]);
       healing.abort();
       if (host.end !== null) return this.#mustBeArmed(host);
@@ -135,6 +139,11 @@ export class CrashRun {
       this.#fail(thrown instanceof Unreachable ? "unreachable" : "verification", "to come to an end", message);
     }
     return "went on";
+  }
+
+  /** What clients wait for. */
+  #open(): string {
+    return this.#stage.lanes.flatMap(({ doing }) => (doing === "" ? [] : [`     ${doing}`])).join("\n");
   }
 
   /** A host that ended without being killed has a fault of its own. */

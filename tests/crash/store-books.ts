@@ -83,6 +83,9 @@ export class StoreBooks {
       if (books === null) wrong(name, "agent", "a row", "none");
       else this.#checkAgent(agentId, books, (what, expected, found) => wrong(name, what, expected, found));
     }
+    const counted = "SELECT module, digest, count(*) AS agents FROM agents WHERE state <> 'TERMINATED' GROUP BY module, digest";
+    const off = db.prepare(`SELECT * FROM (${counted}) AS c FULL JOIN (SELECT * FROM live_agents WHERE agents <> 0) AS l USING (module, digest) WHERE c.agents IS NOT l.agents`).all();
+    if (off.length > 0) wrong("all", "live agents", "as many as there are, by revision", JSON.stringify(off));
     this.#checkOutbox(db, wrong);
     for (const letter of db.prepare("SELECT * FROM dead_letters WHERE source_agent_id <> ''").all()) {
       wrong(this.#nameOf(letter["agent_id"]), "dead letter", "no message between agents given up", `${String(letter["message_id"])}: ${String(letter["reason"])} ${String(letter["explanation"])}`);
