@@ -6,7 +6,7 @@ import type { AgentCommit, DeadLetter, DocumentChange, OutboxEntry, OutboxKey, T
 /** Removes an entry; false when it was not there. */
 export function prepareOutboxRemoval(db: DatabaseSync): (key: OutboxKey) => boolean {
   const remove = db.prepare("DELETE FROM outbox WHERE agent_key = (SELECT agent_key FROM agents WHERE agent_id = ?) AND sequence = ? AND place = ?");
-  return ({ agentId, commitSequence, index }) => remove.run(agentId, commitSequence, index).changes === 1;
+  return ({ agentId, commitSequence, index }) => remove.run(agentId, commitSequence, index).changes > 0;
 }
 
 /** A letter of the same id is replaced: it was sent again, and came back. */

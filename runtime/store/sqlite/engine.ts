@@ -4,7 +4,7 @@
  */
 import { mkdirSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { SirsiError } from "../../core/errors.ts";
 import { agentCommit } from "./agent-commit.ts";
 import { prepareAgentWriter } from "./agent-row.ts";
@@ -21,6 +21,7 @@ import { migrate } from "./schema.ts";
 import { sessionTable } from "./session-table.ts";
 import { storeFault } from "./sqlite-fault.ts";
 import { stateTable } from "./state-table.ts";
+import { WideDatabase } from "./wide-database.ts";
 
 /** How long a write waits for a backup or a SQLite shell that holds the database. */
 const BUSY_TIMEOUT_MS = 5_000;
@@ -92,7 +93,7 @@ export function openEngine({ path, openedAtMs }: EngineOptions): StoreEngine {
     const settled = settlePath(path);
     const lock = takeHostLock(settled);
     held.push({ close: () => lock.release() });
-    const db = new DatabaseSync(settled, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true });
+    const db = new WideDatabase(settled, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true });
     held.push(db);
     configure(db, settled);
     migrate(db, settled, openedAtMs);
