@@ -86,7 +86,7 @@ export async function runStep(stepper: Stepper, work: Work, first: FirstOutcome 
       end = firstEnd(outcome);
     }
     if (end.kind === "done") return completeStep(stepper, work, sent, end, effects);
-    if (end.kind === "failed" || attempt === STARTS_MAX) throw end.error;
+    if (end.kind === "failed" || attempt === STARTS_MAX) throw blamed(end.error, sent.call, stepper.revision);
     slot.drop();
     reached = await firstOutcome(stepper, work, await slot.open());
   }
@@ -174,7 +174,11 @@ function keeperOf(stepper: Stepper, work: Work, effects: StepEffects): WaitKeepe
   };
 }
 
-/** It could not even be handed over: nobody's fault but the sender's. */
+/** A message that takes more than half of the memory that its agent may have is its sender's doing, not the guest's. */
+function blamed(error: SirsiError, call: Uint8Array, revision: Revision): SirsiError {
+  return error.code === "GUEST_MEMORY_EXHAUSTED" && call.length * 2 > revision.limits.memoryMaxBytes ? tooLarge(call, revision) : error;
+}
+
 function tooLarge(call: Uint8Array, { limits }: Revision): SirsiError {
   return new SirsiError("PAYLOAD_TOO_LARGE", `the message takes ${call.length} bytes and its agent has at most ${limits.memoryMaxBytes} of memory; send less at once, or raise the module's memory limit`);
 }

@@ -75,6 +75,15 @@ describe("A4 a step that fails", () => {
     expect(house.pool.shards.every(({ pendingCalls }) => pendingCalls === 0)).toBe(true);
   });
 
+  test("because the message is larger than its memory is the sender's doing: told, not counted, and served on", async () => {
+    const agent = await house.spawn("mischief");
+    for (const chars of [5_000_000, 3_500_000]) {
+      expect(await rejection(house.say(agent, `say ${"x".repeat(chars)}`))).toMatchObject({ code: "PAYLOAD_TOO_LARGE", message: expect.stringContaining("4194304") as string });
+    }
+    expect(await house.say(agent, "add 1")).toBe("1");
+    expect(await house.look(agent)).toMatchObject({ restarts: 0, health: "healthy" });
+  });
+
   test("after a wait takes back what it did before the wait", async () => {
     const agent = await house.spawn("mischief");
     await house.say(agent, "add 1");
