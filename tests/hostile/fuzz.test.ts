@@ -40,7 +40,7 @@ const TIRELESS: RestartConfig = { maxRestarts: Number.MAX_SAFE_INTEGER, windowMs
 const POLICY = testPolicy({ defaultGrants: ["ask", "sleep"], limits: { ...DEFAULT_GUEST_LIMITS, fuelPerStep: 2_000_000, memoryMaxBytes: 2 * 1024 * 1024, stepTimeoutMs: 2_000 } });
 
 /** What a guest can bring about, and nothing else: no INTERNAL, no SHARD_LOST. */
-const OF_A_GUEST: ReadonlySet<ErrorCode> = new Set(["GUEST_TRAP", "GUEST_PROTOCOL", "GUEST_ERROR", "GUEST_LIMIT", "GUEST_FUEL_EXHAUSTED", "GUEST_MEMORY_EXHAUSTED", "DEADLINE_EXCEEDED", "MODULE_REJECTED"]);
+const OF_A_GUEST: ReadonlySet<ErrorCode> = new Set(["GUEST_TRAP", "GUEST_PROTOCOL", "GUEST_ERROR", "GUEST_LIMIT", "GUEST_FUEL_EXHAUSTED", "GUEST_MEMORY_EXHAUSTED", "DEADLINE_EXCEEDED", "MODULE_REJECTED", "CAPABILITY_DENIED"]);
 const OF_A_FILE: ReadonlySet<ErrorCode> = new Set(["MODULE_REJECTED", "MODULE_TOO_LARGE"]);
 
 let revisions: FixedRevisions;

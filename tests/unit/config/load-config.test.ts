@@ -156,7 +156,7 @@ describe("what is refused", () => {
     ["a subject prefix with a wildcard", '[event_bus]\ntopic_prefix = "sirsi.*"', /tokens of letters/],
     ["a list that is none", '[modules]\ndefault_grants = "ask"', /list of strings/],
     ["a list of numbers", "[modules]\ndefault_grants = [1]", /only strings/],
-    ["an unknown grant", '[modules]\ndefault_grants = ["asc"]', /it may hold ask, sleep \(did you mean ask\?\)/],
+    ["an unknown grant", '[modules]\ndefault_grants = ["asc"]', /it may hold ask, sleep, timers, documents \(did you mean ask\?\)/],
     ["an unknown grant of a module", '[modules.grants]\necho = ["http"]', /modules\.grants has echo, which holds "http"/],
     ["grants that are no table", "[modules]\ngrants = 1", /must be a table/],
     ["a default above the policy", "[limits]\nmailbox_depth = 50\n[limits.policy]\nmailbox_depth = 10", /limits\.mailbox_depth \(50\) is more than limits\.policy\.mailbox_depth \(10\)/],

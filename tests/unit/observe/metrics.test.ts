@@ -80,7 +80,7 @@ describe("metrics", () => {
       metrics.gauge("sirsi_sessions").set((sessions += 1));
     });
     metrics.gauge("sirsi_agents", "x", "READY").set(1);
-    expect(await lines(metrics, "sirsi_agents")).toEqual([]);
+    expect(await lines(metrics, "sirsi_agents{")).toEqual([]);
     expect(await lines(metrics, "sirsi_sessions")).toEqual(["sirsi_sessions 2"]);
   });
 
