@@ -19,6 +19,8 @@ import { Unreachable } from "./verify.ts";
 
 const START_MS = 30_000;
 const ANSWER_MS = 40_000;
+/** What the plan takes for the time to serving. */
+const NOMINAL_START_MS = 1_500;
 /** Answers that take longer are worth a look. */
 const SLOW_MS = 8_000;
 const UNVERIFIED_MAX = 2;
@@ -85,7 +87,9 @@ export class CrashRun {
   async #life(host: HostUnderTest, cycle: Cycle): Promise<string> {
     this.#unverified++;
     const { stage } = this;
-    const early = cycle.ordeal === "recovery" ? pause(cycle.killAtMs).then(() => host.kill()) : null;
+    // By this machine's pace: about as often before it serves as after.
+    const pace = (this.#tally.times("start").p50 || NOMINAL_START_MS) / NOMINAL_START_MS;
+    const early = cycle.ordeal === "recovery" ? pause(cycle.killAtMs * pace).then(() => host.kill()) : null;
     const ready = await Promise.race([host.ready, pause(START_MS, "late" as const)]);
     if (ready === "late") return this.#fail("start", `serving within ${START_MS} ms`, host.log.slice(-2_000));
     if (ready === null) return this.#endedEarly(host, cycle);

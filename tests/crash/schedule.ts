@@ -90,7 +90,7 @@ export function planCycle(seed: number, number: number): Cycle {
     number,
     ordeal,
     fault: planFault(draw, ordeal, point),
-    killAtMs: ordeal === "recovery" ? draw.whole(50, 4_000) : ordeal === "point" ? loadMs + 2_500 : loadMs,
+    killAtMs: ordeal === "recovery" ? draw.whole(50, 3_200) : ordeal === "point" ? loadMs + 2_500 : loadMs,
     spell: { fromMs, toMs: fromMs + draw.whole(200, 1_000) },
     swaps: planSwaps(draw, loadMs, swapPoint, point === "swap.before-revert"),
     tears: draw.chance(0.2) ? draw.whole(1, 3) : 0,
