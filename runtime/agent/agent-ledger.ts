@@ -34,7 +34,7 @@ export type CommitDraft = Partial<Pick<AgentCommit, "agent" | "state" | "wait" |
   readonly causeId: string;
 };
 
-const EMPTY = { agent: null, state: null, wait: null, exchange: null, outbox: [], consumed: null, timers: [], firedTimer: null, documents: [], deadLetter: null, consumedDeadLetter: null } as const;
+const NOTHING: readonly never[] = [];
 
 export class AgentLedger {
   readonly #around: Surroundings;
@@ -144,13 +144,24 @@ export class AgentLedger {
     const { clock, metrics, store, exchangesKept, durability } = this.#around;
     const started = clock.monotonic();
     const commit: AgentCommit = {
-      ...EMPTY,
-      ...draft,
       agentId: this.#agentId,
       epoch: this.#epoch,
       commitSequence: ++this.#commitSequence,
+      cause: draft.cause,
+      causeId: draft.causeId,
       committedAt: clock.now(),
+      agent: draft.agent ?? null,
+      state: draft.state ?? null,
+      wait: draft.wait ?? null,
+      exchange: draft.exchange ?? null,
       counters: draft.cause === "wait" ? null : this.counters,
+      outbox: draft.outbox ?? NOTHING,
+      consumed: draft.consumed ?? null,
+      timers: draft.timers ?? NOTHING,
+      firedTimer: draft.firedTimer ?? null,
+      documents: draft.documents ?? NOTHING,
+      deadLetter: draft.deadLetter ?? null,
+      consumedDeadLetter: draft.consumedDeadLetter ?? null,
       keepExchanges: exchangesKept,
       keepCommits: durability.historyCommits,
     };

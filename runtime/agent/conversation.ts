@@ -10,6 +10,7 @@ import { hash } from "node:crypto";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Exchange, ExchangeSchema, type Message, MessageSchema } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import { encodePlainExchange, plainMessageBytes } from "../contract/exchange-codec.ts";
 import { decodeGuestResult, decodeMessageCall } from "../contract/guest-codec.ts";
 import type { Reply } from "./agents.ts";
 import { ExchangeRing, idHash, type RingExchange } from "./exchange-ring.ts";
@@ -26,13 +27,18 @@ export type KnownMessage =
  * may stamp a repeat anew; nor is the order of its metadata, which many clients write at random.
  */
 export function messageHash(message: Message): string {
-  const { timestamp: _timestamp, ...rest } = message;
-  return hash("sha256", toBinary(MessageSchema, { ...rest, metadata: inOrder(message.metadata) }), "hex");
+  const { messageId, type, content, attachments } = message;
+  const timeless: Message = { $typeName: "sirsi.agent.v1.Message", messageId, type, content, metadata: inOrder(message.metadata), attachments };
+  if (message.$unknown !== undefined) timeless.$unknown = message.$unknown;
+  return hash("sha256", plainMessageBytes(timeless) ?? toBinary(MessageSchema, timeless), "hex");
 }
 
 function inOrder(map: Message["metadata"]): Message["metadata"] {
+  let keys = 0;
+  for (const _ in map) if (++keys > 1) break;
+  if (keys < 2) return map;
   const entries = Object.entries(map);
-  return entries.length < 2 ? map : Object.fromEntries(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return Object.fromEntries(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 export function openKept(kept: RingExchange): { readonly message: Message; readonly end: ExchangeEnd } {
@@ -156,6 +162,11 @@ const NO_BYTES = new Uint8Array(0);
 
 /** A serialized sirsi.agent.v1.Exchange. */
 export function exchangeBody(sequence: number, message: Message, end: ExchangeEnd, completedAt: number): Uint8Array {
+  const plain = end.kind === "reply" && end.suggestions.length === 0 ? encodePlainExchange(sequence, message, end.response, completedAt) : null;
+  return plain ?? anyExchangeBody(sequence, message, end, completedAt);
+}
+
+function anyExchangeBody(sequence: number, message: Message, end: ExchangeEnd, completedAt: number): Uint8Array {
   const exchange: Exchange = create(ExchangeSchema, {
     sequence: BigInt(sequence),
     message: withoutLargeData(message),

@@ -1,8 +1,9 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { TimestampSchema } from "@bufbuild/protobuf/wkt";
+import { TimestampSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { MessageSchema, type MessageType, SendMessageRequestSchema, SendMessageResponseSchema } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import { ExchangeSchema, type Message, MessageSchema, type MessageType, SendMessageRequestSchema, SendMessageResponseSchema } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import { encodePlainExchange, plainMessageBytes } from "../../runtime/contract/exchange-codec.ts";
 import { GuestCallSchema, GuestResultSchema } from "../../runtime/contract/gen/sirsi/agent/v1/guest_pb.ts";
 import { decodePlainResult, encodePlainMessageCall } from "../../runtime/contract/message-codec.ts";
 import { decodePlainSend, encodePlainAnswer } from "../../runtime/contract/send-message-codec.ts";
@@ -51,6 +52,21 @@ describe("the codec that is written by hand, held to the generated one", () => {
     );
   });
 
+  test("writes an exchange, and a message by itself, to the same bytes, or leaves it", () => {
+    const messages = fc.oneof(plainMessage, arbitraryMessage(MessageSchema)) as fc.Arbitrary<Message>;
+    fc.assert(
+      fc.property(messages, messages, fc.integer({ min: 0, max: 2 ** 34 }), fc.integer({ min: 0, max: 2 ** 43 }), (message, response, sequence, completedAt) => {
+        const alone = plainMessageBytes(message);
+        if (alone !== null) expect(Buffer.from(alone)).toEqual(Buffer.from(toBinary(MessageSchema, message)));
+        const written = encodePlainExchange(sequence, message, response, completedAt);
+        if (written === null) return;
+        const exchange = create(ExchangeSchema, { sequence: BigInt(sequence), message, response, completedAt: timestampFromMs(completedAt) });
+        expect(Buffer.from(written)).toEqual(Buffer.from(toBinary(ExchangeSchema, exchange)));
+      }),
+      RUNS,
+    );
+  });
+
   test("writes an answer to the same bytes, or leaves it", () => {
     fc.assert(
       fc.property(fc.oneof(plainAnswer, arbitraryMessage(SendMessageResponseSchema)), (answer) => {
@@ -65,6 +81,8 @@ describe("the codec that is written by hand, held to the generated one", () => {
     fc.assert(
       fc.property(plainMessage, plainAnswer, (message, answer) => {
         expect(encodePlainMessageCall(message)).not.toBeNull();
+        expect(plainMessageBytes(message)).not.toBeNull();
+        expect(encodePlainExchange(1, message, message, 1_750_000_000_000)).not.toBeNull();
         expect(encodePlainAnswer(answer)).not.toBeNull();
         const request = create(SendMessageRequestSchema, { sessionId: ID, agentId: ID, message });
         expect(decodePlainSend(toBinary(SendMessageRequestSchema, request))).toEqual(request);
