@@ -13,6 +13,9 @@ afterEach(async () => {
   await rig[Symbol.asyncDispose]();
 });
 
+/** Agents that are made while others move: enough to fall on each turn of a swap. */
+const NEWCOMERS_MAX = 40;
+
 async function open(settings: Readonly<Record<string, string>> = {}, first?: Uint8Array): Promise<void> {
   rig = await SwapRig.open({ mischief: first ?? (await mischief("1.0.0")) }, settings);
 }
@@ -55,7 +58,7 @@ describe("a swap that goes well", () => {
     };
     const talks = agents.map((agent) => talk(agent, 5));
     const born = (async () => {
-      while (traffic.on) talks.push(talk(await rig.spawn(), 0));
+      while (traffic.on && talks.length < NEWCOMERS_MAX) talks.push(talk(await rig.spawn(), 0));
     })();
     await rig.install(await mischief("2.0.0"));
     await rig.rollback();
@@ -72,14 +75,16 @@ describe("a swap that goes well", () => {
   test("S3 leaves an agent in a wait where it is, is not held up by it, and moves it when its step has ended", async () => {
     await open();
     const [waiting = "", other = ""] = await spawnSome(2);
-    const inHand = rig.say(waiting, "add 1; sleep 700; total");
-    const served = await rig.install(await mischief("2.0.0"), { canaryPercent: 1 });
+    const next = await mischief("2.0.0");
+    // Longer than an install takes on a busy machine: it is not to be over before the others have moved.
+    const inHand = rig.say(waiting, "add 1; sleep 6000; total");
+    const served = await rig.install(next, { canaryPercent: 1 });
     expect(served).toMatchObject({ moved: 1, kept: 1, failed: 0 });
     expect(await rig.peopled()).toEqual({ "1.0.0": 1, "2.0.0": 1 });
     expect(await inHand).toBe("6; slept; 6");
     expect(await totals([waiting, other])).toEqual(["6", "5"]);
     expect(await rig.peopled()).toEqual({ "2.0.0": 2 });
-    await expect.poll(async () => (await rig.swaps())[0]).toMatchObject({ state: SwapState.KEPT, moved: 2, kept: 0 });
+    await expect.poll(async () => (await rig.swaps())[0], { timeout: 10_000 }).toMatchObject({ state: SwapState.KEPT, moved: 2, kept: 0 });
   });
 
   test("of a module without agents is recorded, and done at once", async () => {
