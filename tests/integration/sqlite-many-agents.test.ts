@@ -38,6 +38,11 @@ test("takes commits, effects and reads for the ten-millionth agent as for the fi
   expect((await store.listCommits(sender, Infinity, 10)).map(({ commitSequence }) => commitSequence)).toEqual([2, 1]);
   expect(await store.listTimers(10, 10)).toMatchObject([{ agentId: sender, timerId: "t" }]);
   expect(await store.dropDeadLetter("none")).toBe(false);
+  for (const sequence of [1, 2]) {
+    await store.commit(agentCommit(receiver, 1 + sequence, { state: stateImage("base", 5), exchange: exchangeRecord(sequence), keepExchanges: 0, keepCommits: 0 }));
+  }
+  expect(await store.forgetExchanges(Infinity, 10)).toBe(2);
+  for (const sequence of [1, 2]) expect(await store.findExchange(receiver, `m-${sequence}`)).toBeNull();
   expect((await store.auditHost(10)).findings).toEqual([]);
   await store.deleteSession(await sessionOf(store, sender));
   expect(await store.getAgent(sender)).toBeNull();

@@ -84,18 +84,19 @@ function prepareStateTrim(db: DatabaseSync): (to: Progress, commitSequence: numb
 
 /** P4: which exchanges have a body changes with each one; the rows follow some commits later. */
 function prepareBodyTrim(db: DatabaseSync): (to: Progress, keep: number) => void {
-  const empty = db.prepare(`
-    UPDATE commits SET body = x'' WHERE commit_key IN (
-      SELECT commit_key FROM commits WHERE commit_key >= ${commitKey("?1", "?2")} AND commit_key < ${commitKey("(?1 + 1)", "0")} AND length(body) > 0
-      ORDER BY commit_key LIMIT ?3)
-    RETURNING ${SEQUENCE}`);
+  const withBody = `commit_key >= ${commitKey("?1", "?2")} AND length(body) > 0`;
+  const lastOf = db.prepare(`
+    SELECT ${SEQUENCE} FROM commits WHERE ${withBody} AND commit_key < ${commitKey("(?1 + 1)", "0")} ORDER BY commit_key LIMIT 1 OFFSET ?3 - 1`);
+  const empty = db.prepare(`UPDATE commits SET body = x'' WHERE ${withBody} AND commit_key <= ${commitKey("?1", "?3")}`);
   return (to, keep) => {
     to.bodiesAfter = Math.max(to.bodiesAfter, to.exchangeSequence - keep);
     const surplus = to.bodies - keep;
     // Few that are kept are kept exactly, so that what is to be forgotten soon can be.
     if (surplus <= Math.min(TOGETHER, keep >> 3)) return;
-    const emptied = empty.all(to.agentKey, to.bodiesFrom, surplus);
-    to.bodies -= emptied.length;
-    to.bodiesFrom = emptied.reduce((last, row) => Math.max(last, number(row, "sequence")), to.bodiesFrom - 1) + 1;
+    const last = lastOf.get(to.agentKey, to.bodiesFrom, surplus);
+    if (last === undefined) return;
+    const sequence = number(last, "sequence");
+    to.bodies -= Number(empty.run(to.agentKey, to.bodiesFrom, sequence).changes);
+    to.bodiesFrom = sequence + 1;
   };
 }

@@ -49,7 +49,7 @@ export function exchangeTable(db: DatabaseSync): Pick<SyncStore, "listExchanges"
     },
     forgetExchanges(before, limit) {
       const keys = forgettable.all(before, limit).map((row) => row["commit_key"] as bigint);
-      for (const key of keys) if (strip.run(key).changes === 0) remove.run(key);
+      for (const key of keys) if (Number(strip.run(key).changes) === 0) remove.run(key);
       return keys.length;
     },
   };

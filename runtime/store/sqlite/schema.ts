@@ -16,7 +16,8 @@
  * The key of a commit is `agent_key << 36 | sequence`: the rows of one agent lie side by
  * side, in order, without any index, so that recovery reads one run of pages and
  * trimming touches few. That leaves room for 2^27 agents, whose keys are used again once
- * they are gone, and for 2^36 commits of each: two years of a thousand a second.
+ * they are gone, and for 2^36 commits of each: two years of a thousand a second. Most keys
+ * are beyond what a JavaScript number holds: they stay in SQL (commit-key.ts, wide-database.ts).
  *
  * What follows from a deletion or an end is done by cascades and triggers, whatever
  * brought it about. A session takes its agents, documents and dead letters along; an
