@@ -28,8 +28,8 @@ async function runSection(section: Section, options: Options): Promise<SectionOu
   for (const signal of SIGNALS) process.once(signal, interrupt);
   const end = (figures: readonly Figure[], fault: string): SectionOutcome => ({ section, figures, fault, seconds: (systemClock.monotonic() - started) / 1000, load: loadNow() });
   try {
-    const { quick, seed, rounds, roundMs } = options;
-    return end(await child.ask<readonly Figure[]>({ name: section.name, plan: { quick, seed, rounds, roundMs, folder } } satisfies SectionAsk), "");
+    const { quick, seed, registered, rounds, roundMs } = options;
+    return end(await child.ask<readonly Figure[]>({ name: section.name, plan: { quick, seed, registered, rounds, roundMs, folder } } satisfies SectionAsk), "");
   } catch (thrown) {
     return end([], SirsiError.from(thrown).message);
   } finally {
@@ -63,8 +63,8 @@ async function main(args: readonly string[]): Promise<number> {
     outcomes.push(outcome);
     say(sectionText(outcome));
   }
-  const { quick, seed, rounds, roundMs } = options;
-  const run: RunReport = { machine, date: new Date(systemClock.now()).toISOString(), plan: { quick, seed, rounds, roundMs }, outcomes, seconds: (systemClock.monotonic() - started) / 1000 };
+  const { quick, seed, registered, rounds, roundMs } = options;
+  const run: RunReport = { machine, date: new Date(systemClock.now()).toISOString(), plan: { quick, seed, registered, rounds, roundMs }, outcomes, seconds: (systemClock.monotonic() - started) / 1000 };
   say(summaryText(run));
   const wrong = outcomes.some(({ fault }) => fault !== "");
   if (options.json !== null) writeFileSync(options.json, jsonOf(run));

@@ -10,6 +10,7 @@ export const HELP = `npm run bench -- [options]
   --rounds N         turns of each contender
   --round-ms N       how long a turn lasts
   --seed N           for the contents of messages (default 1)
+  --registered N     agents of the section \`registered\` (default 1,000,000, which takes minutes on a slow machine; --quick 20,000)
   --json FILE        writes every figure to FILE
   --write-docs       writes docs/benchmarks.md; of a whole run, not of a quick one
   --help             this text
@@ -23,6 +24,7 @@ export interface Options {
   readonly rounds: number;
   readonly roundMs: number;
   readonly seed: number;
+  readonly registered: number;
   readonly json: string | null;
   readonly writeDocs: boolean;
   readonly help: boolean;
@@ -37,6 +39,7 @@ export function readOptions(args: readonly string[]): Options {
       rounds: { type: "string" },
       "round-ms": { type: "string" },
       seed: { type: "string", default: "1" },
+      registered: { type: "string" },
       json: { type: "string" },
       "write-docs": { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -52,6 +55,7 @@ export function readOptions(args: readonly string[]): Options {
     rounds: whole("--rounds", values.rounds, quick ? 3 : 7),
     roundMs: whole("--round-ms", values["round-ms"], quick ? 150 : 500),
     seed: whole("--seed", values.seed, 1),
+    registered: whole("--registered", values.registered, quick ? 20_000 : 1_000_000),
     json: values.json ?? null,
     writeDocs: values["write-docs"],
     help: values.help,

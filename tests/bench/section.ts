@@ -6,6 +6,8 @@ export interface Plan {
   readonly quick: boolean;
   /** For the contents of messages. */
   readonly seed: number;
+  /** Agents that the section of that name puts into a store. */
+  readonly registered: number;
   /** How often each contender has its turn. */
   readonly rounds: number;
   /** How long one turn lasts. */
