@@ -1,4 +1,4 @@
-import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -349,7 +349,8 @@ describe("the engine", () => {
     engine.close();
   });
 
-  it("reports a folder where a database should be", () => {
-    expect(() => openEngine({ path: folder, openedAtMs: 0 })).toThrow(expect.objectContaining({ code: "STORE_UNAVAILABLE" }));
+  it("reports a folder where a database should be", async () => {
+    await mkdir(database());
+    expect(() => openEngine({ path: database(), openedAtMs: 0 })).toThrow(expect.objectContaining({ code: "STORE_UNAVAILABLE" }));
   });
 });
