@@ -18,7 +18,7 @@ const KINDS = {
   trp: { schema: 1, mood: 2 },
   /** load() does not end. */
   lop: { schema: 1, mood: 3 },
-  /** Takes over the state well, and traps on every `add`. */
+  /** Takes over the state well, and after a few commands traps on every `add`. */
   sik: { schema: 2, mood: 4 },
 } as const;
 export type BuildKind = keyof typeof KINDS;

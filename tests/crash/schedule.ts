@@ -94,7 +94,7 @@ export function planCycle(seed: number, number: number): Cycle {
     spell: { fromMs, toMs: fromMs + draw.whole(200, 1_000) },
     swaps: planSwaps(draw, loadMs, swapPoint, point === "swap.before-revert"),
     tears: draw.chance(0.2) ? draw.whole(1, 3) : 0,
-    settings: planSettings(draw),
+    settings: { ...planSettings(draw), ...(swapPoint && point === "swap.before-revert" ? { SIRSI_SWAP_WATCH_MS: "3000" } : {}) },
   };
 }
 

@@ -162,7 +162,8 @@ describe("a build with something wrong", () => {
     expect(() => guest("trp").load(schema, state)).toThrow(/traps in load/);
     const sick = guest("sik");
     expect(sick.load(schema, state).case).toBe("done");
-    expect(() => sick.message("add l0 2 1")).toThrow(/this build is sick/);
+    for (let n = 2; n <= 6; n++) sick.message(`add l0 ${n} 1`);
+    expect(() => sick.message("add l0 7 1")).toThrow(/this build is sick/);
     const [first, second] = [builds.make("one"), builds.make("one")];
     expect(first.digest).not.toBe(second.digest);
     expect(builds.kindOf(second.digest)).toBe("one");
