@@ -56,6 +56,11 @@ export class ManualClock implements Clock {
     return this.#monotonic;
   }
 
+  /** Timers that have yet to go off. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
   after(delayMs: number, callback: () => void): Timer {
     const id = this.#nextId++;
     this.#pending.set(id, { dueMs: this.#monotonic + Math.max(0, delayMs), callback });

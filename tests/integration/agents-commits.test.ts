@@ -6,6 +6,7 @@ import type { Revision } from "../../runtime/module/revision.ts";
 import { AgentRig, type RigOptions } from "./../support/agent-rig.ts";
 import { rejection } from "../support/instances.ts";
 import { fixtureRevision } from "../support/revisions.ts";
+import { turn } from "../support/turn.ts";
 
 const ALL = ["ask", "sleep", "timers", "documents"] as const;
 const LIMITS = { memoryMaxBytes: 4_194_304, fuelPerStep: 50_000_000, mailboxDepth: 20 };
@@ -58,6 +59,31 @@ describe("the first commit of an agent", () => {
   });
 });
 
+test("an agent whose module kept nothing until now begins afresh, and is kept from then on", async () => {
+  await using rig = open();
+  const agent = await rig.spawn("none");
+  await rig.say(agent, "add 5");
+  await rig.crash();
+  const shelf = rig.store.agents.get(agent.id)!;
+  shelf.record = { ...shelf.record, digest: revisions.get("wait")!.digest };
+  const again = await rig.wake(agent.id);
+  expect(await rig.say(again, "add 1")).toBe("1");
+  expect(shelf.commits.map(({ cause, state }) => [cause, state?.kind])).toEqual([["init", "base"], ["message", "difference"]]);
+  await rig.crash();
+  expect(await rig.say(await rig.wake(agent.id), "add 1")).toBe("2");
+});
+
+test("a state of another revision than the record's is not opened", async () => {
+  await using rig = open();
+  const { id } = await rig.spawn("message");
+  await rig.crash();
+  const shelf = rig.store.agents.get(id)!;
+  shelf.record = { ...shelf.record, digest: revisions.get("wait")!.digest };
+  const agent = await rig.wake(id);
+  expect(await rejection(rig.say(agent, "total"))).toMatchObject({ code: "STORE_CORRUPT", message: expect.stringContaining("its record says") as string });
+  expect(agent.phase.kind).toBe("quarantined");
+});
+
 describe("D1 a reply", () => {
   test("and an outgoing message wait for the commit that holds them", async () => {
     await using rig = open();
@@ -72,7 +98,7 @@ describe("D1 a reply", () => {
       return answer;
     });
     await rig.until(() => agent.ledger.commitSequence === 2);
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turn(10);
     expect([replied, rig.committed]).toEqual([false, []]);
     release();
     expect(await reply).toBe("5; told; emitted");

@@ -10,6 +10,7 @@ import { AgentRig, type RigOptions } from "../support/agent-rig.ts";
 import { rejection } from "../support/instances.ts";
 import { fixtureRevision } from "../support/revisions.ts";
 import { killShard, watchShards } from "../support/shard-threads.ts";
+import { turn } from "../support/turn.ts";
 
 const ALL = ["ask", "sleep", "timers", "documents"] as const;
 const LIMITS = { memoryMaxBytes: 4_194_304, fuelPerStep: 50_000_000 };
@@ -48,7 +49,7 @@ describe("D4 a step that waits", () => {
     });
     const reply = rig.say(asker, `add 5; emit counted; ask ${asked.id} add 1`);
     await rig.until(() => asker.ledger.commitSequence === 2);
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await turn(10);
     expect(rig.asked).toEqual([]);
     release();
     expect(await reply).toBe("5; emitted; 1");
@@ -79,6 +80,40 @@ describe("D4 a step that waits", () => {
     expect(account(rig, agent)).toEqual({ received: 3, done: 3, deadLettered: 0 });
   });
 
+  test("goes on at its latest wait, and what it asked before is not asked again", async () => {
+    await using rig = open();
+    const [asker, asked] = [await rig.spawn("wait"), await rig.spawn("wait")];
+    const content = `ask ${asked.id} add 5; add 1; sleep 1000; ask ${asked.id} add 5; get a`;
+    rig.sendAs(asker, "m1", content).catch(() => undefined);
+    await rig.until(() => rig.store.agents.get(asker.id)?.commits.filter(({ cause }) => cause === "wait").length === 2);
+    await rig.crash();
+    await rig.wake(asked.id);
+    const again = await rig.wake(asker.id);
+    const joined = rig.sendAs(again, "m1", content);
+    await rig.until(() => again.slot.live !== null);
+    await rig.asleep();
+    rig.manual.advance(1_000);
+    expect((await joined).response.content).toBe("5; 1; slept; 10; none");
+    expect(rig.asked.map(({ key }) => key)).toEqual(["m1.1", "m1.3"]);
+    expect(causes(rig, asker)).toEqual(["init", "wait", "wait", "wait", "message"]);
+  });
+
+  test("whose message came from an outbox takes the entry when it ends, not when it waits", async () => {
+    await using rig = open();
+    const agent = await rig.spawn("wait");
+    const outboxKey = { agentId: "sender", commitSequence: 4, index: 1 };
+    rig.sendAs(agent, "m1", "sleep 1000; add 1", { outboxKey, deadLetterId: "letter", sourceAgentId: "sender", context: { a: "b" } }).catch(() => undefined);
+    await rig.until(() => waits(rig, agent) !== null);
+    expect(rig.store.agents.get(agent.id)?.commits.at(-1)).toMatchObject({ cause: "wait", causeId: "m1", consumed: null, consumedDeadLetter: null });
+    await rig.crash();
+    const again = await rig.wake(agent.id);
+    await rig.until(() => again.slot.live !== null);
+    await rig.asleep();
+    rig.manual.advance(1_000);
+    await rig.until(() => again.restful);
+    expect(rig.store.agents.get(agent.id)?.commits.at(-1)).toMatchObject({ cause: "message", consumed: outboxKey, consumedDeadLetter: "letter" });
+  });
+
   test("sleeps to its original end, not anew", async () => {
     await using rig = open();
     const agent = await rig.spawn("wait");
@@ -88,9 +123,9 @@ describe("D4 a step that waits", () => {
     const again = await rig.wake(agent.id);
     const joined = rig.sendAs(again, "m1", "sleep 5000; add 1");
     await rig.until(() => again.slot.live !== null);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await rig.asleep();
     rig.manual.advance(999);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await turn(20);
     expect(again.view().activeOperations).toBe(1);
     rig.manual.advance(1);
     expect((await joined).response.content).toBe("slept; 1");
@@ -177,9 +212,10 @@ describe("D4 a step that waits", () => {
     armFault({ point, hit: 1, action: "fail" });
     const again = await rig.wake(agent.id);
     const failing = rejection(rig.sendAs(again, "m1", "add 1; sleep 10; add 1"));
-    await rig.until(() => again.slot.live !== null);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    rig.manual.advance(20);
+    if (point === "wait.resumed") {
+      await rig.asleep();
+      rig.manual.advance(20);
+    }
     expect((await failing).code).toBe("STORE_UNAVAILABLE");
     armFault(null);
     expect(waits(rig, again)).toBeNull();
@@ -202,7 +238,7 @@ describe("a wait that cannot be opened", () => {
     const reply = rig.sendAs(again, "m1", "add 10; sleep 1000; add 100");
     await rig.until(() => again.slot.live !== null && waits(rig, again) !== null);
     await rig.until(() => rig.store.agents.get(id)?.commits.at(-1)?.cause === "wait" && (rig.store.agents.get(id)?.commits.length ?? 0) > 3);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await rig.asleep();
     rig.manual.advance(1_000);
     expect((await reply).response.content).toBe("11; slept; 111");
     expect(await rig.say(again, "total")).toBe("111");
@@ -252,7 +288,7 @@ describe("a step that fails after a wait", () => {
     await rig.say(agent, "add 1");
     const failing = rejection(rig.say(agent, "add 10; sleep 10; divide 0"));
     await rig.until(() => waits(rig, agent) !== null);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await rig.asleep();
     rig.manual.advance(10);
     expect((await failing).code).toBe("GUEST_TRAP");
     expect(waits(rig, agent)).toBeNull();
@@ -280,7 +316,7 @@ describe("a step that waits when", () => {
     const agent = await rig.spawn("wait");
     const reply = rig.say(agent, "add 5; sleep 1000; add 1");
     await rig.until(() => waits(rig, agent) !== null);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await rig.asleep();
     await killShard(0);
     rig.manual.advance(1_000);
     expect(await reply).toBe("5; slept; 6");
@@ -299,7 +335,7 @@ describe("a step that waits when", () => {
     const again = await rig.wake(agent.id);
     const joined = rig.sendAs(again, "m1", "add 5; sleep 1000; add 1");
     await rig.until(() => again.slot.live !== null);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await rig.asleep();
     rig.manual.advance(1_000);
     expect((await joined).response.content).toBe("5; slept; 6");
   });
@@ -310,7 +346,7 @@ describe("a step that waits when", () => {
     const caller = new AbortController();
     const gone = rejection(rig.say(agent, "add 5; sleep 1000", { signal: caller.signal }));
     await rig.until(() => waits(rig, agent) !== null);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await rig.asleep();
     caller.abort();
     expect((await gone).code).toBe("CANCELLED");
     expect(waits(rig, agent)).toBeNull();

@@ -8,6 +8,7 @@ import type { Revision } from "../../runtime/module/revision.ts";
 import { AgentRig, type RigOptions } from "../support/agent-rig.ts";
 import { rejection } from "../support/instances.ts";
 import { fixtureRevision } from "../support/revisions.ts";
+import { turn } from "../support/turn.ts";
 
 const ALL = ["ask", "sleep", "timers", "documents"] as const;
 const LIMITS = { memoryMaxBytes: 4_194_304, fuelPerStep: 50_000_000 };
@@ -47,7 +48,7 @@ describe("a message that ends its agent", () => {
     for (const code of ["GUEST_TRAP", "DEAD_LETTERED"]) {
       const failing = rejection(rig.sendAs(agent, "m1", "sleep 10; divide 0"));
       await rig.until(() => (rig.store.agents.get(agent.id)?.wait ?? null) !== null);
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await rig.asleep();
       rig.manual.advance(10);
       expect((await failing).code).toBe(code);
     }
@@ -219,5 +220,38 @@ describe("an agent that is asked for its health", () => {
     const again = await rig.wake(agent.id);
     await again.examine();
     expect(again.slot.live).toBeNull();
+  });
+});
+
+describe("A3 an agent that is stopped", () => {
+  test("lets its step end by itself, and tells its guest", async () => {
+    await using rig = open();
+    const agent = await rig.spawn("permanent");
+    const [working, waiting] = [rig.say(agent, "add 1"), rejection(rig.say(agent, "add 1"))];
+    await agent.stop("deleted");
+    expect([await working, (await waiting).code]).toEqual(["1", "AGENT_TERMINATED"]);
+    expect(rig.pool.instances).toBe(0);
+    expect(rig.events.filter(({ type }) => type === "AGENT_STOPPED").length).toBe(1);
+    await agent.stop("deleted again");
+    expect(rig.events.filter(({ type }) => type === "AGENT_STOPPED").length).toBe(1);
+  });
+
+  test("has a step that does not end given up after a grace, and its wait forgotten", async () => {
+    await using rig = open();
+    const agent = await rig.spawn("permanent");
+    const working = rejection(rig.say(agent, "add 1; sleep 20000; add 1"));
+    await rig.until(() => (rig.store.agents.get(agent.id)?.wait ?? null) !== null);
+    await rig.asleep();
+    const stopped = agent.stop("deleted");
+    await rig.asleep(2);
+    rig.manual.advance(2_000);
+    await stopped;
+    expect((await working).code).toBe("AGENT_TERMINATED");
+    expect(rig.store.agents.get(agent.id)).toMatchObject({ wait: null, record: { state: "TERMINATED" } });
+    expect(rig.pool.instances).toBe(0);
+    // Its sleep ends for nobody.
+    rig.manual.advance(20_000);
+    await turn(20);
+    expect(rig.store.agents.get(agent.id)?.commits.at(-1)?.cause).toBe("wait");
   });
 });

@@ -20,6 +20,7 @@ import type { AgentRecord, StoredOutboxEntry, TimerChange } from "../../runtime/
 import { delivery, textMessage } from "./house.ts";
 import { MemoryStore } from "./memory-store.ts";
 import { FixedRevisions } from "./revisions.ts";
+import { eventually } from "./turn.ts";
 
 export interface RigOptions {
   readonly revisions: readonly Revision[];
@@ -177,7 +178,12 @@ export class AgentRig implements AsyncDisposable {
 
   /** Resolves when a condition holds that other threads bring about. */
   async until(holds: () => boolean): Promise<void> {
-    while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+    await eventually(holds);
+  }
+
+  /** Resolves when so many wait for the clock: a guest that sleeps is one. */
+  async asleep(count = 1): Promise<void> {
+    await eventually(() => this.manual.pending >= count);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
