@@ -15,7 +15,7 @@ import { StepEffects } from "./effects.ts";
 import type { InstanceSlot } from "./instance-slot.ts";
 import { droppedEmits } from "./life.ts";
 import { answerOf, askerOf, callOf, type Completed } from "./run-work.ts";
-import { answerWaits, type DoneStep, firstEnd, type StepEnd, type WaitingRun, type WaitingStep, type WaitKeeper } from "./step.ts";
+import { answerWaits, type DoneStep, firstEnd, owned, type StepEnd, type WaitingRun, type WaitingStep, type WaitKeeper } from "./step.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { isResumable, type Work } from "./work.ts";
 
@@ -58,7 +58,7 @@ export function sendStep(stepper: Stepper, work: Work, handle: InstanceHandle, s
   if (call.length > revision.limits.memoryMaxBytes) throw tooLarge(call, revision);
   const sent: SentStep = { handle, call, state: stateOf(stepper, work), started: stepper.around.clock.monotonic() };
   const timeoutMs = Math.max(1, work.deadline - sent.started);
-  handle.stepThen(call, { timeoutMs, fuel: revision.limits.fuelPerStep, state: sent.state, stateAtWait: isResumable(work) && commitsWaits(revision) }, (outcome) => settle(sent, outcome));
+  handle.stepThen(call, { timeoutMs, fuel: revision.limits.fuelPerStep, state: sent.state, stateAtWait: isResumable(work) && commitsWaits(revision) }, (outcome) => settle(sent, owned(outcome)));
 }
 
 /** A step's outcome so far, and where it came from. */

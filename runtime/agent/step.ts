@@ -92,8 +92,15 @@ export function isGuestFault(error: SirsiError): boolean {
 
 export async function driveStep(run: StepRun): Promise<StepEnd> {
   const timeoutMs = Math.max(1, run.asker.deadline - run.clock.monotonic());
-  const outcome = await run.handle.step(run.call, { timeoutMs, fuel: run.fuel, state: run.state, stateAtWait: run.keeper !== null });
+  const outcome = owned(await run.handle.step(run.call, { timeoutMs, fuel: run.fuel, state: run.state, stateAtWait: run.keeper !== null }));
   return outcome.kind === "waiting" ? await answerWaits(run, outcome, null) : firstEnd(outcome);
+}
+
+/** An outcome that may be kept for long: bytes of a wait lie in a batch with those of many others, which they would hold in memory. */
+export function owned(outcome: ShardStepOutcome): ShardStepOutcome {
+  if (outcome.kind !== "waiting") return outcome;
+  const { request, emits, state } = outcome;
+  return { ...outcome, request: request.slice(), emits: emits.map((emit) => emit.slice()), state: state?.slice() ?? null };
 }
 
 /** The end of a step that never waited. */
@@ -117,7 +124,7 @@ export async function answerWaits(run: WaitingRun, first: WaitingStep, resumed: 
     if (run.asker.signal.aborted) return givenUp(handle);
     if (goesOn !== null) faultPoint("wait.resumed");
     goesOn = null;
-    outcome = await handle.resume(response, budgetOf(run, waiting));
+    outcome = owned(await handle.resume(response, budgetOf(run, waiting)));
     if (kept && isBystander(outcome)) ({ handle, outcome } = await resumeElsewhere(run, run.keeper, response, waiting, outcome));
   }
   return endOf(outcome);
@@ -134,7 +141,7 @@ async function resumeElsewhere(run: WaitingRun, keeper: WaitKeeper, response: Ui
   let outcome = lost;
   for (let again = 1; isBystander(outcome) && again < RESUMES_MAX; again++) {
     handle = await keeper.reopen();
-    outcome = await handle.resume(response, budgetOf(run, waiting));
+    outcome = owned(await handle.resume(response, budgetOf(run, waiting)));
   }
   return { handle, outcome };
 }
