@@ -83,7 +83,7 @@ export function summaryOf(report: CrashReport): string {
   ].join("\n");
 }
 
-export const MARKS = { begin: "<!-- crash report: begin -->", end: "<!-- crash report: end -->" };
+export const MARKS = { begin: "<!-- crash harness: begin -->", end: "<!-- crash harness: end -->" };
 
 export function markdownOf(report: CrashReport): string {
   const { messages, swaps, startMs, answeredMs, verifiedMs } = report;
