@@ -80,6 +80,11 @@ export class AgentLedger {
     return this.#inWait;
   }
 
+  /** The fate of a commit is unknown, and the store could not be asked yet. */
+  get inDoubt(): boolean {
+    return this.#doubtful !== null;
+  }
+
   /** It was restored, and the store has a wait of it. */
   foundWait(): void {
     this.#inWait = true;
@@ -124,10 +129,25 @@ export class AgentLedger {
     if (this.#inWait) await this.commit({ cause: "given_up", causeId });
   }
 
-  /** S2: the new revision and its first state in one commit. */
+  /**
+   * S2: the new revision and its first state in one commit. What the agent writes next
+   * depends on which revision it is on, so the store is asked at once when that is
+   * unknown. Rejects when it is not there, or (`inDoubt`) nobody can tell.
+   */
   async commitSwap(record: AgentRecord, revision: Revision, base: Uint8Array | null, cause: "swap" | "revert"): Promise<void> {
-    if (base === null) await this.#around.store.putAgent(record);
-    else await this.commit({ cause, causeId: revision.digest, agent: record, state: stateImage("base", revision, base) });
+    if (base === null) {
+      await this.#around.store.putAgent(record);
+      return;
+    }
+    if (this.#doubtful !== null) await this.#catchUp();
+    const sequence = this.#commitSequence + 1;
+    try {
+      await this.#write({ cause, causeId: revision.digest, agent: record, state: stateImage("base", revision, base) });
+      faultPoint("swap.committed");
+    } catch (thrown) {
+      if (this.#doubtful !== null) await this.#catchUp();
+      if (this.#commitSequence < sequence) throw thrown;
+    }
   }
 
   async deadLetter(letter: DeadLetter, taken: Pick<AgentCommit, "consumed" | "consumedDeadLetter">): Promise<void> {

@@ -20,6 +20,8 @@ export interface Relocating {
   settleOn(to: Revision, outcome: Extract<SwapOutcome, { kind: "moved" }>): void;
   /** Its instance is to be opened anew. */
   lost(): void;
+  /** Lets go of everything: the store knows better what it is. */
+  fenced(error: SirsiError): void;
 }
 
 export async function relocate(agent: Relocating, to: Revision, cause: SwapCause): Promise<SwapOutcome> {
@@ -41,9 +43,15 @@ export async function relocate(agent: Relocating, to: Revision, cause: SwapCause
     });
     if (outcome.kind === "moved") agent.settleOn(to, outcome);
     else if (outcome.kind === "failed" && outcome.spoiled === true) agent.lost();
+    // Nothing may be written of an agent whose revision is unknown: it comes back from the store.
+    if (outcome.kind === "failed" && ledger.inDoubt) agent.fenced(unknownMove(agent.noted().agentId));
     return outcome;
   } catch (thrown) {
     agent.lost();
     return { kind: "failed", reason: SirsiError.from(thrown).message };
   }
+}
+
+function unknownMove(agentId: string): SirsiError {
+  return new SirsiError("STORE_UNAVAILABLE", `agent ${agentId} was moving to another revision when the store stopped answering; send again, it goes on from what the store has`, { retryAfterMs: 500 });
 }

@@ -62,7 +62,6 @@ export async function swapLife(task: SwapTask): Promise<SwapOutcome> {
   try {
     faultPoint("swap.before-commit");
     await task.commit(record, isDurable(task.to) ? life.state : null);
-    faultPoint("swap.committed");
     return { kind: "moved", record, life, pauseMs: clock.monotonic() - began };
   } catch (thrown) {
     life.handle.close();

@@ -182,6 +182,45 @@ describe("S4 a swap that fails leaves the old revision with its state", () => {
     expect(await house.say(agent, "total")).toBe(type === "mischief" ? "7" : "0");
   });
 
+  /** The next commit takes effect and is answered with an error while `lost.on`; after it, as many reads as `lost.reads` says fail. */
+  function lossy(lost: { on: boolean; reads: number }): (store: Store) => Store {
+    const unanswered = () => new SirsiError("STORE_UNAVAILABLE", "the connection was lost");
+    return (store) =>
+      new Proxy(store, {
+        get(target, name) {
+          const found = target[name as keyof Store] as unknown;
+          if (name === "commit" && lost.on) return async (commit: Parameters<Store["commit"]>[0]) => void (await target.commit(commit), lost.on = false, await Promise.reject(unanswered()));
+          if (name === "getAgent" && lost.reads > 0 && !lost.on) return () => (lost.reads--, Promise.reject(unanswered()));
+          return typeof found === "function" ? (found as (...args: unknown[]) => unknown).bind(target) : found;
+        },
+      });
+  }
+
+  test("S2 not when only the answer to its commit was lost: the store is asked, and the agent serves on the new revision", async () => {
+    const lost = { on: false, reads: 0 };
+    await open(lossy(lost));
+    const agent = await house.spawn("mischief");
+    await house.say(agent, "add 5");
+    lost.on = true;
+    expect(await house.swap("mischief", v2)).toMatchObject({ moved: 1, failed: 0 });
+    expect([await house.say(agent, "add 1"), digestOf(agent)]).toEqual(["6", v2.digest]);
+    await house.house.stop(agent, "enough");
+    expect((await house.store.getAgent(agent))?.record).toMatchObject({ state: "TERMINATED", digest: v2.digest });
+  });
+
+  test("S2 when nobody can tell whether its commit is there, the agent comes back from the store, on the revision that it has there", async () => {
+    const lost = { on: false, reads: 0 };
+    await open(lossy(lost));
+    const agent = await house.spawn("mischief");
+    await house.say(agent, "add 5");
+    Object.assign(lost, { on: true, reads: 1 });
+    expect(await house.swap("mischief", v2)).toMatchObject({ failed: 1, failureReason: expect.stringContaining("connection was lost") as string });
+    expect(house.house.residentCount).toBe(0);
+    expect([await house.say(agent, "add 1"), digestOf(agent)]).toEqual(["6", v2.digest]);
+    expect((await house.store.auditAgent(agent))?.findings).toEqual([]);
+    expect(house.pool.instances).toBe(1);
+  });
+
   test("for one agent, and the others of the module are moved", async () => {
     await open();
     const good = await Promise.all(Array.from({ length: 20 }, () => house.spawn("mischief")));
