@@ -163,7 +163,8 @@ export class AgentHouse implements Agents {
       revisions,
       log,
       hear: (agentId, sessionId, topics) => this.#hearers.set(agentId, sessionId, topics),
-      activate: (agentId) => this.activate(agentId),
+      // Those that are addressed find a shard that is not busy with all who waited.
+      resume: async (agentId) => await (await this.activate(agentId)).slot.waitFound,
       remove: (agentId) => this.stop(agentId, "its spawn was cut off"),
       deliver: () => {
         this.#courier.start();

@@ -21,6 +21,7 @@ export class InstanceSlot {
   #handle: InstanceHandle | null = null;
   #opening: Promise<InstanceHandle> | null = null;
   #memoryBytes = 0;
+  #found: Promise<void> = Promise.resolve();
   /** The state that it was last to be opened from does not prove itself. */
   damaged = false;
 
@@ -31,6 +32,11 @@ export class InstanceSlot {
   /** The instance, when it is there and its shard lives. */
   get live(): InstanceHandle | null {
     return this.#handle?.alive === true ? this.#handle : null;
+  }
+
+  /** Resolves when the wait that it was last asked for is open, or cannot be. */
+  get waitFound(): Promise<void> {
+    return this.#found;
   }
 
   /** Bytes of the guest's memory; 0 without an instance. */
@@ -66,7 +72,9 @@ export class InstanceSlot {
   /** In place of the instance that is there, one in the wait that was committed last. */
   async openWait(): Promise<{ readonly kind: "open"; readonly handle: InstanceHandle } | Extract<FoundWait, { kind: "rolled_back" }>> {
     this.drop();
-    const found = await this.#source.inWait();
+    const finding = this.#source.inWait();
+    this.#found = finding.then(() => undefined, () => undefined);
+    const found = await finding;
     if (found.kind === "rolled_back") return found;
     this.adopt(found.life);
     return { kind: "open", handle: found.life.handle };

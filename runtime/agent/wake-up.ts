@@ -24,7 +24,8 @@ export interface WakeUpConfig {
   readonly revisions: Pick<RevisionSource, "revisionByDigest">;
   readonly log: Logger;
   readonly hear: (agentId: string, sessionId: string, topics: readonly string[]) => void;
-  readonly activate: (agentId: string) => Promise<unknown>;
+  /** Brings one to memory; resolves when its step goes on. */
+  readonly resume: (agentId: string) => Promise<void>;
   /** Ends an agent that never was. */
   readonly remove: (agentId: string) => Promise<void>;
   /** Begins with outbox and timers. */
@@ -47,7 +48,7 @@ export interface Awakening {
 }
 
 const PAGE = 500;
-const AT_ONCE = 64;
+const AT_ONCE = 16;
 const RETRY: BackoffConfig = { firstMs: 250, maxMs: 30_000, factor: 2 };
 
 export class WakeUp {
@@ -144,7 +145,7 @@ export class WakeUp {
     for (let after: string | null = ""; after !== null && !closed(); ) {
       const from: string = after;
       const page = await this.#untilDone("the agents in a wait could not be listed", () => store.listWaiting(from, PAGE));
-      const came = await this.#activateAll(page ?? []);
+      const came = await this.#resumeAll(page ?? []);
       resumed += (page?.length ?? 0) - came.length;
       failed.push(...came);
       after = page !== null && page.length === PAGE ? (page.at(-1) ?? null) : null;
@@ -153,14 +154,14 @@ export class WakeUp {
     return resumed;
   }
 
-  /** Those that could not be activated, and may be later. */
-  async #activateAll(agentIds: readonly string[]): Promise<string[]> {
-    const { activate, closed, log } = this.#config;
+  /** Those that could not be brought to memory, and may be later. */
+  async #resumeAll(agentIds: readonly string[]): Promise<string[]> {
+    const { closed, log, resume } = this.#config;
     const failed: string[] = [];
     await eachAtMost(AT_ONCE, agentIds, async (agentId) => {
       if (closed()) return;
       try {
-        await activate(agentId);
+        await resume(agentId);
       } catch (thrown) {
         const error = SirsiError.from(thrown);
         if (isForGood(error)) return;
@@ -176,7 +177,7 @@ export class WakeUp {
     let left = agentIds;
     for (let attempt = 0; left.length > 0 && !this.#config.closed(); attempt++) {
       await new Promise<void>((resolve) => this.#config.clock.after(backoffMs(RETRY, attempt, this.#config.random()), resolve));
-      left = await this.#activateAll(left);
+      left = await this.#resumeAll(left);
     }
   }
 }

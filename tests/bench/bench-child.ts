@@ -5,8 +5,13 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { processEnvironment } from "../../runtime/config/index.ts";
 import { Deferred } from "../../runtime/core/deferred.ts";
 import { SirsiError } from "../../runtime/core/errors.ts";
+
+/** As the `sirsi` command starts (scripts/sirsi.js). */
+const COMPILED = fileURLToPath(new URL("../../.cache/compiled", import.meta.url));
 
 interface Question {
   readonly id: number;
@@ -25,7 +30,7 @@ export class BenchChild {
   /** `family`: what it starts itself ends with it, however it ends. */
   constructor(file: URL, options: { readonly family?: boolean } = {}) {
     this.#family = options.family ?? false;
-    this.#process = fork(file, { serialization: "advanced", stdio: ["ignore", "inherit", "inherit", "ipc"], detached: this.#family });
+    this.#process = fork(file, { serialization: "advanced", env: { ...processEnvironment(), NODE_COMPILE_CACHE: COMPILED }, stdio: ["ignore", "inherit", "inherit", "ipc"], detached: this.#family });
     this.#process.on("message", (reply: Reply) => this.#settle(reply));
     this.#process.on("exit", (code, signal) => {
       for (const deferred of this.#open.values()) deferred.reject(new SirsiError("INTERNAL", `a process of the benchmark ended before it answered (${signal ?? `code ${code}`})`));

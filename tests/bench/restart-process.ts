@@ -6,6 +6,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { loadConfig } from "../../runtime/config/index.ts";
 import { CreateAgentRequestSchema, CreateSessionRequestSchema, GetAgentRequestSchema, SendMessageRequestSchema } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import { AuditHostRequestSchema } from "../../runtime/contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import { systemClock } from "../../runtime/core/clock.ts";
 import { SirsiError } from "../../runtime/core/errors.ts";
 import { type Host, openHost } from "../../runtime/hypervisor/host.ts";
@@ -87,17 +88,25 @@ async function fill({ folder, agents, waiting, sleepMs }: Extract<RestartAsk, { 
   // They answer a process that is no more.
   for (const place of made.waiting) void say(host, place, `add 1; sleep ${sleepMs}; add 1`).catch(() => undefined);
   writeFileSync(join(folder, "made.json"), JSON.stringify(made));
-  for (const place of made.waiting) while ((await stateOf(host, place)).state !== "BUSY") await pause(LOOK_MS);
-  // Their waits are committed with the ones that wait on disk now: a later commit that is answered comes after them.
-  await say(host, made.idle[0] as Place, "total");
+  await untilTheyWait(host, waiting);
   return null;
 }
 
-async function stateOf({ agentService }: Host, place: Place): Promise<{ readonly state: string; readonly processed: number }> {
-  const { agent, metrics } = await agentService.getAgent(create(GetAgentRequestSchema, place), CALL);
-  return { state: agent?.state === BUSY ? "BUSY" : "", processed: Number(metrics?.messagesProcessed ?? 0n) };
+/** A wait is one that a kill leaves behind when the store has it: as many as there are messages begun on and not done. */
+async function untilTheyWait({ hypervisorService }: Host, waiting: number): Promise<void> {
+  for (let most = 0n; most < BigInt(waiting); ) {
+    const { audit } = await hypervisorService.auditHost(create(AuditHostRequestSchema, {}), CALL);
+    const pending = audit?.pending ?? 0n;
+    requireRight(pending >= most, () => "an agent was awake before all slept: the machine is too slow for this sleep");
+    most = pending;
+    await pause(LOOK_MS);
+  }
 }
-const BUSY = 3;
+
+async function processedBy({ agentService }: Host, place: Place): Promise<bigint> {
+  const { metrics } = await agentService.getAgent(create(GetAgentRequestSchema, place), CALL);
+  return metrics?.messagesProcessed ?? 0n;
+}
 
 async function restart({ folder, startedAt }: Extract<RestartAsk, { kind: "restart" }>): Promise<RestartReport> {
   const { waiting, idle } = JSON.parse(readFileSync(join(folder, "made.json"), "utf8")) as Made;
@@ -106,7 +115,7 @@ async function restart({ folder, startedAt }: Extract<RestartAsk, { kind: "resta
   const servingMs = systemClock.now() - startedAt;
   requireRight(said === "1", () => `an agent said ${said} and not 1 after the restart`);
   // Nobody addresses those that wait: the host goes on with them by itself.
-  for (const place of waiting) while ((await stateOf(host, place)).processed === 0) await pause(LOOK_MS);
+  for (const place of waiting) while ((await processedBy(host, place)) === 0n) await pause(LOOK_MS);
   const resumedMs = systemClock.now() - startedAt;
   await eachOf(waiting, async (place) => {
     const total = await say(host, place, "total");

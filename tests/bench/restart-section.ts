@@ -7,9 +7,10 @@ import type { RestartAsk, RestartReport } from "./restart-process.ts";
 import { single } from "./rounds.ts";
 import type { Plan, Section } from "./section.ts";
 
-const SIZES = { agents: 10_000, waiting: 1_000, sleepMs: 8_000 };
+/** The sleep outlasts the filling, or some would be awake before the last one sleeps. */
+const SIZES = { agents: 10_000, waiting: 1_000, sleepMs: 25_000 };
 /** For a quick run, which shows that it works and judges nothing. */
-const QUICK = { agents: 1_000, waiting: 100, sleepMs: 3_000 };
+const QUICK = { agents: 1_000, waiting: 100, sleepMs: 5_000 };
 const SERVING_S = 2;
 const RESUMED_S = 10;
 
