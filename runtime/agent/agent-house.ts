@@ -241,13 +241,15 @@ export class AgentHouse implements Agents {
 
   async #load(agentId: string): Promise<Agent> {
     const { store } = this.#ground;
-    const [stored, wait] = await Promise.all([store.getAgent(agentId), store.getWait(agentId)]);
+    // The state comes in the same turn of the store. One that cannot be read is met where its instance is opened.
+    const [stored, wait, chain] = await Promise.all([store.getAgent(agentId), store.getWait(agentId), store.getState(agentId, null).catch(() => null)]);
     if (stored === null || isUnfinished(stored)) throw notFound(agentId);
     if (stored.record.state === "TERMINATED") throw hasEnded(stored.record);
     const revision = await this.#revisionOf(stored);
     if (this.#closed !== null) throw shuttingDown();
     faultPoint("page.in");
     const agent = new Agent(this.#around, stored.record, revision, stored);
+    if (chain !== null) agent.ledger.foundState(chain);
     agent.restored();
     if (wait !== null) agent.resumeWait(wait);
     if (this.#homing !== null) goHome(agent, this.#homing, (moved) => this.#listen(moved));

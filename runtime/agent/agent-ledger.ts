@@ -46,6 +46,7 @@ export class AgentLedger {
   #commitSequence: number;
   /** L1: commits whose fate is unknown, oldest first; null when there are none. */
   #doubtful: AgentCommit[] | null = null;
+  #found: { readonly chain: StateChain; readonly commitSequence: number } | null = null;
   #hasBase = false;
   #differences = 0;
   #baseBytes = 0;
@@ -283,10 +284,18 @@ export class AgentLedger {
 
   // --- reading -----------------------------------------------------------------------
 
+  /** The state that was read along with the agent itself: its first instance need not ask for it. */
+  foundState(chain: StateChain): void {
+    this.#found = { chain, commitSequence: this.#commitSequence };
+  }
+
   /** The last committed state; null when none ever was. */
   async recall(): Promise<StateChain | null> {
     if (this.#doubtful !== null) await this.#catchUp();
-    const chain = this.#commitSequence === 0 ? null : await this.#around.store.getState(this.#agentId, null);
+    const found = this.#found;
+    this.#found = null;
+    const chain =
+      this.#commitSequence === 0 ? null : found?.commitSequence === this.#commitSequence ? found.chain : await this.#around.store.getState(this.#agentId, null);
     this.#hasBase = chain !== null;
     if (chain === null) return null;
     this.#inWait = chain.wait !== null;

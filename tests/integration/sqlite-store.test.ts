@@ -43,6 +43,23 @@ describe("the SQLite store on disk", () => {
     db.close();
   }
 
+  it("copies its log into the database while commits go on, long before SQLite's own limit, and closes whole in the middle of it", async () => {
+    const store = await folder.open();
+    const ids = await agents(store, 64);
+    const written = async (from: number, to: number): Promise<void> => {
+      for (let sequence = from; sequence <= to; sequence++) await Promise.all(ids.map((id) => store.commit(agentCommit(id, sequence, { exchange: exchangeRecord(sequence) }))));
+    };
+    const size = async (): Promise<number> => (await stat(folder.database)).size;
+    const before = await size();
+    await written(1, 40);
+    while ((await size()) <= before) await store.probe();
+    await Promise.all([written(41, 80), store.probe()]);
+    await store.close();
+    const again = await folder.open();
+    expect((await again.auditHost(10)).findings).toEqual([]);
+    expect((await again.getAgent(ids[63]!))?.commitSequence).toBe(80);
+  });
+
   it("gives everything back after it was closed and opened again", async () => {
     const store = await folder.open();
     const [agentId] = await agents(store, 1);

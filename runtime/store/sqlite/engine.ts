@@ -15,6 +15,7 @@ import { Builds } from "./builds.ts";
 import { effectTables, outboxTable } from "./effect-tables.ts";
 import { exchangeTable } from "./exchange-table.ts";
 import { takeHostLock } from "./host-lock.ts";
+import { copyLog } from "./log-copy.ts";
 import { moduleTable, probeTable } from "./module-table.ts";
 import type { EngineOptions, SyncStore } from "./protocol.ts";
 import { migrate } from "./schema.ts";
@@ -30,18 +31,21 @@ const BUSY_TIMEOUT_MS = 5_000;
  * FULL flushes the log at each commit: without it a power cut would take
  * acknowledged commits along. The page cache and the log are larger than
  * SQLite's defaults because thousands of agents spread a batch over many pages:
- * a page that changes again and again in 64 MB of log is written back once.
+ * a page that changes again and again in the log is written back once. The log's
+ * limit is a last resort: log-keeper.ts writes it back before, beside the commits.
  */
 const SETTINGS = `
   PRAGMA synchronous = FULL;
   PRAGMA cache_size = -65536;
-  PRAGMA wal_autocheckpoint = 16384;
+  PRAGMA wal_autocheckpoint = 32768;
   PRAGMA journal_size_limit = 67108864;
   PRAGMA temp_store = MEMORY;
 `;
 
 export interface StoreEngine {
   readonly run: BatchRunner;
+  /** Copies what can be copied of the log into the database; a failure waits for the next time. */
+  shortenLog(): void;
   close(): void;
 }
 
@@ -98,7 +102,15 @@ export function openEngine({ path, openedAtMs }: EngineOptions): StoreEngine {
     held.push(db);
     configure(db, settled);
     migrate(db, settled, openedAtMs);
-    return { run: prepareEngine(db).run, close };
+    const copy = copyLog(db);
+    const shortenLog = (): void => {
+      try {
+        copy();
+      } catch {
+        // A disk that is full for the database may have room in the log: commits tell by themselves.
+      }
+    };
+    return { run: prepareEngine(db).run, shortenLog, close };
   } catch (thrown) {
     close();
     throw storeFault(thrown);

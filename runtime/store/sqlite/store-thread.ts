@@ -3,12 +3,13 @@ import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from "
 import { SirsiError } from "../../core/errors.ts";
 import { armFault } from "../../core/fault-points.ts";
 import { openEngine, type StoreEngine } from "./engine.ts";
-import type { FromThread, StoreCall, ThreadOptions, ToThread } from "./protocol.ts";
+import { LogKeeper } from "./log-keeper.ts";
+import { CALLS, type FromThread, type StoreCall, type ThreadOptions, type ToThread } from "./protocol.ts";
 
 /** A batch takes what is queued up to about this many calls, so that the first of them are not kept waiting for long. */
 const BATCH_CALLS = 1_024;
 
-function serve(port: MessagePort, engine: StoreEngine): void {
+function serve(port: MessagePort, engine: StoreEngine, log: LogKeeper): void {
   port.on("message", (first: ToThread) => {
     const calls: StoreCall[] = [];
     let message: ToThread | undefined = first;
@@ -16,25 +17,30 @@ function serve(port: MessagePort, engine: StoreEngine): void {
       for (const call of message.calls) calls.push(call);
       message = calls.length < BATCH_CALLS ? (receiveMessageOnPort(port)?.message as ToThread | undefined) : undefined;
     }
-    if (calls.length > 0) port.postMessage({ kind: "settled", settled: engine.run(calls) } satisfies FromThread);
+    if (calls.length > 0) {
+      port.postMessage({ kind: "settled", settled: engine.run(calls) } satisfies FromThread);
+      log.wrote(calls.reduce((sum, { name }) => (CALLS[name] === "write" ? sum + 1 : sum), 0));
+    }
     if (message?.kind === "close") {
-      engine.close();
-      port.close();
+      void log.end().then(() => {
+        engine.close();
+        port.close();
+      });
     }
   });
 }
 
 function start(port: MessagePort): void {
+  const options = workerData as ThreadOptions;
   let engine: StoreEngine;
   try {
-    const options = workerData as ThreadOptions;
     armFault(options.fault);
     engine = openEngine(options);
   } catch (thrown) {
     port.postMessage({ kind: "refused", error: SirsiError.from(thrown).toPlain() } satisfies FromThread);
     return;
   }
-  serve(port, engine);
+  serve(port, engine, new LogKeeper(options.path, () => engine.shortenLog()));
   port.postMessage({ kind: "opened" } satisfies FromThread);
 }
 
