@@ -51,13 +51,13 @@ describe("the SQLite store on disk", () => {
     };
     const size = async (): Promise<number> => (await stat(folder.database)).size;
     const before = await size();
-    await written(1, 40);
+    await written(1, 90);
     while ((await size()) <= before) await store.probe();
-    await Promise.all([written(41, 80), store.probe()]);
+    await Promise.all([written(91, 130), store.probe()]);
     await store.close();
     const again = await folder.open();
     expect((await again.auditHost(10)).findings).toEqual([]);
-    expect((await again.getAgent(ids[63]!))?.commitSequence).toBe(80);
+    expect((await again.getAgent(ids[63]!))?.commitSequence).toBe(130);
   });
 
   it("gives everything back after it was closed and opened again", async () => {

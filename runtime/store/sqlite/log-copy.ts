@@ -2,16 +2,15 @@
 import type { DatabaseSync } from "node:sqlite";
 import { number } from "./row.ts";
 
-export interface LogPass {
-  /** Pages in the log that are not in the database yet. */
-  readonly left: number;
-}
-
-/** As far as nobody has to wait for it; when another connection copies, nothing is done. Flushes what it copied. */
-export function copyLog(db: DatabaseSync): () => LogPass {
+/**
+ * Copies what the log has when it is called, as far as nobody has to wait for it, and
+ * flushes that. Gives whether all was copied: not when another connection copies or reads
+ * an old page (a backup does).
+ */
+export function copyLog(db: DatabaseSync): () => boolean {
   const statement = db.prepare("PRAGMA wal_checkpoint(PASSIVE)");
   return () => {
     const row = statement.get() ?? {};
-    return { left: Math.max(0, number(row, "log") - number(row, "checkpointed")) };
+    return number(row, "busy") === 0 && number(row, "log") === number(row, "checkpointed");
   };
 }

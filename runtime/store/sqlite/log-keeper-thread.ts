@@ -1,7 +1,7 @@
 /** The thread that copies the log into the database when it is told to (log-keeper.ts). */
 import { DatabaseSync } from "node:sqlite";
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
-import { copyLog, type LogPass } from "./log-copy.ts";
+import { copyLog } from "./log-copy.ts";
 import type { ToLogKeeper } from "./log-keeper.ts";
 
 function serve(port: MessagePort, path: string): void {
@@ -18,11 +18,12 @@ function serve(port: MessagePort, path: string): void {
   });
 }
 
-function passed(pass: () => LogPass): LogPass | null {
+/** False when it failed too, such as for a full disk. */
+function passed(pass: () => boolean): boolean {
   try {
     return pass();
   } catch {
-    return null;
+    return false;
   }
 }
 

@@ -4,9 +4,10 @@
  * what came to the log meanwhile. Done in the way of a commit, as SQLite does it, tens of
  * megabytes would be written and flushed while every agent waits for its answer.
  *
- *   resting ─enough written─▶ passing ─little is left─▶ finishing, at once ─▶ resting
- *                               ▲  └──much is left──┐
- *                               └───────────────────┘
+ *   resting ─enough written─▶ passing, and once more ─▶ finishing, at once ─▶ resting
+ *
+ * The first pass has much to copy, the second what came meanwhile, and the finish what
+ * came while that was short.
  *
  * Invariants
  * - K1 The log begins anew only when all of it is in the database, which SQLite sees to;
@@ -17,15 +18,13 @@
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { Deferred } from "../../core/deferred.ts";
-import type { LogPass } from "./log-copy.ts";
 
-/** Each pass is answered with how far it came, or null when it failed, such as for a full disk. */
+/** Each pass is answered with whether it copied all that was there. */
 export type ToLogKeeper = { readonly kind: "pass" } | { readonly kind: "close" };
 
-/** Writes between two passes: about 30 MB of log. A page that changes again and again in it is copied once. */
-const PASS_AFTER_WRITES = 2_048;
-/** The store's thread copies so many pages in about the time of a large batch. */
-const FINISH_PAGES = 512;
+/** Writes before the first pass: some 60 MB of log. A page that changes again and again in it is copied once. */
+const PASS_AFTER_WRITES = 5_000;
+const PASSES = 2;
 
 export class LogKeeper {
   readonly #thread: Worker;
@@ -34,12 +33,13 @@ export class LogKeeper {
   readonly #finish: () => void;
   #state: "resting" | "passing" | "ended" = "resting";
   #writes = 0;
+  #passes = 0;
 
   constructor(path: string, finish: () => void) {
     this.#finish = finish;
     const file = new URL(`./log-keeper-thread${extname(import.meta.url)}`, import.meta.url);
     this.#thread = new Worker(file, { name: "sirsi-store-log", workerData: path });
-    this.#thread.on("message", (pass: LogPass | null) => this.#passed(pass));
+    this.#thread.on("message", (whole: boolean) => this.#passed(whole));
     // It is missed (K2), and the store does without.
     this.#thread.on("error", () => undefined);
     this.#thread.on("exit", () => {
@@ -50,7 +50,10 @@ export class LogKeeper {
 
   wrote(calls: number): void {
     this.#writes += calls;
-    if (this.#state === "resting" && this.#writes >= PASS_AFTER_WRITES) this.#begin();
+    if (this.#state !== "resting" || this.#writes < PASS_AFTER_WRITES) return;
+    this.#state = "passing";
+    this.#writes = 0;
+    this.#pass();
   }
 
   /** Resolves when the other thread has let go of the database. */
@@ -59,19 +62,19 @@ export class LogKeeper {
     return this.#ended.promise;
   }
 
-  #begin(): void {
-    this.#state = "passing";
-    this.#writes = 0;
+  #pass(): void {
+    this.#passes++;
     this.#thread.postMessage({ kind: "pass" } satisfies ToLogKeeper);
   }
 
-  #passed(pass: LogPass | null): void {
+  #passed(whole: boolean): void {
     if (this.#state !== "passing") return;
-    if (pass !== null && pass.left > FINISH_PAGES) {
-      this.#begin();
+    if (whole && this.#passes < PASSES) {
+      this.#pass();
       return;
     }
+    this.#passes = 0;
     this.#state = "resting";
-    if (pass !== null) this.#finish();
+    if (whole) this.#finish();
   }
 }
