@@ -62,6 +62,7 @@ async function measure(plan: Plan): Promise<Figure[]> {
   const each = (of: (round: Round) => readonly number[], q: number) => rounds.map((one) => quantile(of(one), q));
   const what = `a message to one of ${count.toLocaleString("en-US")} agents of ${memoryKb} KB of memory that sleeps`;
   const [p50, residentP50, bareP50] = [each(({ asleep }) => asleep, 0.5), each(({ resident }) => resident, 0.5), each(({ bare }) => bare, 0.5)];
+  const [p99, residentP99] = [each(({ asleep }) => asleep, 0.99), each(({ resident }) => resident, 0.99)];
   return [
     {
       what: `${what}, p50`,
@@ -70,7 +71,14 @@ async function measure(plan: Plan): Promise<Figure[]> {
       compared: ratioOf(p50, residentP50),
       target: null,
     },
-    { what: `${what}, p99`, ours: readingOf(each(({ asleep }) => asleep, 0.99), "ms"), bare: null, compared: null, target: { of: "ours", bound: "at most", value: P99_MS } },
+    {
+      what: `${what}, p99`,
+      ours: readingOf(p99, "ms"),
+      // Its commit waits for the same disk: what coming back adds is the difference.
+      bare: { what: "the same message to an agent in memory", reading: readingOf(residentP99, "ms") },
+      compared: ratioOf(p99, residentP99),
+      target: { of: "ours", bound: "at most", value: P99_MS },
+    },
     {
       what: "so coming back from the store adds",
       ours: readingOf(p50.map((value, n) => value - (residentP50[n] ?? 0)), "ms"),
