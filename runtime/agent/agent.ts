@@ -183,8 +183,18 @@ export class Agent implements Stepping {
   /** D2: a message id known to the conversation never becomes work again. */
   send(delivery: Delivery): Promise<Reply> {
     const known = this.conversation.find(delivery.message.messageId);
+    if (known === undefined && this.durable && !this.#knowsIds) this.#wake();
     if (known !== undefined || (this.durable && !this.#knowsIds)) return this.#arrivals.lookUp(answerRepeat(this, delivery, known, () => this.#arrivals.message(delivery)));
     return this.#arrivals.message(delivery);
+  }
+
+  /** Its instance comes while the store is asked about an id: most ids are new. */
+  #wake(): void {
+    if (this.#phase.kind !== "ready" || !this.restful || this.slot.live !== null) return;
+    const opened = this.slot.open().then(() => undefined, () => undefined);
+    void opened.then(() => {
+      if (this.#phase.kind === "terminated" || this.#phase.kind === "left") this.slot.drop();
+    });
   }
 
   /** Whether an id that the conversation does not have may be begun on. A commit that comes later than the reply finds a repeat too late. */

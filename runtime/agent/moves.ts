@@ -46,8 +46,8 @@ export interface MovePlan {
   readonly signal: AbortSignal;
 }
 
-/** More at once would share one shard's time, and each would take longer. */
-const AT_ONCE = 8;
+/** On each shard: one is saved and loaded while another is committed. More would be no faster, and each would take longer. */
+const AT_ONCE = 2;
 /** One at rest moves at once; what takes this long hangs. */
 const RESTFUL_MS = 5_000;
 /** One at work moves when its step has ended, and most steps are short. */
@@ -62,7 +62,10 @@ export class Moves {
   readonly #metrics: Metrics;
   readonly #log: Logger;
 
-  constructor({ house, clock, metrics, log }: { readonly house: MoveHouse; readonly clock: Clock; readonly metrics: Metrics; readonly log: Logger }) {
+  readonly #atOnce: number;
+
+  constructor({ house, clock, metrics, log, shards }: { readonly house: MoveHouse; readonly clock: Clock; readonly metrics: Metrics; readonly log: Logger; readonly shards: number }) {
+    this.#atOnce = AT_ONCE * shards;
     this.#house = house;
     this.#clock = clock;
     this.#metrics = metrics;
@@ -79,7 +82,7 @@ export class Moves {
   async move({ agentIds, to, cause, tally, signal }: MovePlan): Promise<void> {
     const there = new Map(Array.from(this.#house.residents(), (agent) => [agent.id, agent]));
     let late = 0;
-    await eachAtMost(AT_ONCE, agentIds, async (agentId) => {
+    await eachAtMost(this.#atOnce, agentIds, async (agentId) => {
       if (signal.aborted) return;
       const working = there.get(agentId)?.restful === false;
       const moving = this.#one(agentId, to, cause);

@@ -12,7 +12,7 @@ import { rehearse } from "./rehearsal.ts";
 import { Swaps } from "./swaps.ts";
 
 export interface HostGround {
-  readonly config: Pick<Config, "swap">;
+  readonly config: Pick<Config, "swap" | "shards">;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -36,6 +36,7 @@ export function openSwaps(ground: HostGround): { readonly swaps: Swaps; readonly
   const swaps = new Swaps({
     ...ground,
     config: config.swap,
+    shards: config.shards.count,
     health,
     canariesFirst: ({ manifest, digest }) => lastUsedFirst(house, manifest.name, digest),
     rehearse: async (to, signal) => {

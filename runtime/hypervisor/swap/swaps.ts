@@ -35,6 +35,7 @@ export interface SwapsGround extends Omit<SwapRunGround, "store" | "modules" | "
   readonly house: MoveHouse;
   readonly metrics: Metrics;
   readonly config: Config["swap"];
+  readonly shards: number;
 }
 
 interface Waiting {
