@@ -14,8 +14,9 @@ import type { SectionAsk } from "./section-process.ts";
 import type { Section } from "./section.ts";
 import { SECTIONS } from "./sections.ts";
 
-/** A section that is not done by then is ended, with all it started. */
+/** A section that is not done by then is ended, with all it started. More rounds may take longer. */
 const SECTION_MAX_MS = 120_000;
+const ROUND_MAX_MS = 15_000;
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 const DOCS_PAGE = new URL("../../docs/benchmarks.md", import.meta.url);
 
@@ -23,7 +24,7 @@ async function runSection(section: Section, options: Options): Promise<SectionOu
   const started = systemClock.monotonic();
   const folder = mkdtempSync(join(tmpdir(), `sirsi-bench-${section.name}-`));
   const child = new BenchChild(new URL("./section-process.ts", import.meta.url), { family: true });
-  const timer = systemClock.after(section.maxMs ?? SECTION_MAX_MS, () => void child.end());
+  const timer = systemClock.after(Math.max(section.maxMs ?? SECTION_MAX_MS, options.rounds * ROUND_MAX_MS), () => void child.end());
   const interrupt = () => void child.end().then(() => process.exit(130));
   for (const signal of SIGNALS) process.once(signal, interrupt);
   const end = (figures: readonly Figure[], fault: string): SectionOutcome => ({ section, figures, fault, seconds: (systemClock.monotonic() - started) / 1000, load: loadNow() });
