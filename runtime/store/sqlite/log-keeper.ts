@@ -4,10 +4,12 @@
  * what came to the log meanwhile. Done in the way of a commit, as SQLite does it, tens of
  * megabytes would be written and flushed while every agent waits for its answer.
  *
- *   resting ─enough written─▶ passing, and once more ─▶ finishing, at once ─▶ resting
+ *   resting ─some written─▶ passing ─the log is short─▶ resting
+ *                              └─it is long: once more, and finishing at once ─▶ resting
  *
- * The first pass has much to copy, the second what came meanwhile, and the finish what
- * came while that was short.
+ * Passes are small and frequent, for a large one fills the disk's queue and commits wait
+ * behind it. Only a finish lets the log begin anew: before it there are two passes, one
+ * for what is there and one for what came meanwhile, so that little is left to copy.
  *
  * Invariants
  * - K1 The log begins anew only when all of it is in the database, which SQLite sees to;
@@ -17,14 +19,17 @@
  */
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
+import { systemClock } from "../../core/clock.ts";
 import { Deferred } from "../../core/deferred.ts";
 
 /** Each pass is answered with whether it copied all that was there. */
 export type ToLogKeeper = { readonly kind: "pass" } | { readonly kind: "close" };
 
-/** Writes before the first pass: some 60 MB of log. A page that changes again and again in it is copied once. */
-const PASS_AFTER_WRITES = 5_000;
-const PASSES = 2;
+/** Writes and time before a pass. */
+const PASS_AFTER_WRITES = 500;
+const PASS_EVERY_MS = 250;
+/** Writes before a finish: some 60 MB of log. */
+const FINISH_AFTER_WRITES = 5_000;
 
 export class LogKeeper {
   readonly #thread: Worker;
@@ -32,7 +37,12 @@ export class LogKeeper {
   /** Copies what is left of the log, on the store's own connection. */
   readonly #finish: () => void;
   #state: "resting" | "passing" | "ended" = "resting";
+  /** Since the last pass began. */
   #writes = 0;
+  #passedAt = 0;
+  /** Since the last finish. */
+  #unfinished = 0;
+  /** Passes of this turn. */
   #passes = 0;
 
   constructor(path: string, finish: () => void) {
@@ -50,9 +60,9 @@ export class LogKeeper {
 
   wrote(calls: number): void {
     this.#writes += calls;
-    if (this.#state !== "resting" || this.#writes < PASS_AFTER_WRITES) return;
+    this.#unfinished += calls;
+    if (this.#state !== "resting" || this.#writes < PASS_AFTER_WRITES || systemClock.monotonic() - this.#passedAt < PASS_EVERY_MS) return;
     this.#state = "passing";
-    this.#writes = 0;
     this.#pass();
   }
 
@@ -64,17 +74,22 @@ export class LogKeeper {
 
   #pass(): void {
     this.#passes++;
+    this.#writes = 0;
+    this.#passedAt = systemClock.monotonic();
     this.#thread.postMessage({ kind: "pass" } satisfies ToLogKeeper);
   }
 
   #passed(whole: boolean): void {
     if (this.#state !== "passing") return;
-    if (whole && this.#passes < PASSES) {
+    const long = whole && this.#unfinished >= FINISH_AFTER_WRITES;
+    if (long && this.#passes === 1) {
       this.#pass();
       return;
     }
     this.#passes = 0;
     this.#state = "resting";
-    if (whole) this.#finish();
+    if (!long) return;
+    this.#unfinished = 0;
+    this.#finish();
   }
 }
