@@ -107,6 +107,13 @@ export class GuestInstance {
     }
   }
 
+  /** Its agent has left: the guest may serve another. Nothing is called on this any more. */
+  retire(): void {
+    const whole = this.#state === "idle" || this.#state === "suspended";
+    this.#state = "dead";
+    if (whole) this.revision.giveBack(this.#guest);
+  }
+
   /** One GuestCall; its outcome is added to `out`. `startedAt` is now, monotonic. */
   step(call: Uint8Array, budget: StepBudget, startedAt: number, out: FrameWriter): void {
     if (this.#state !== "idle") return this.#refuse(out);

@@ -23,6 +23,8 @@ export interface ShardRevision {
   readonly preparation: string;
   readonly globals: readonly { readonly name: string; readonly type: GlobalType }[];
   readonly canWait: boolean;
+  /** Its memory and globals are all that an instance can change. */
+  readonly capturable: boolean;
 }
 
 /** The instance that is being entered, as its imports see it. */
@@ -56,6 +58,8 @@ export interface GlobalCell {
   setBits(bits: bigint): void;
   /** In decimal. */
   text(): string;
+  /** As it was in the pristine instance. */
+  reset(): void;
 }
 
 /** `call`, `alloc` and `free` run guest code: only after `LoadedRevision.enter`. */
@@ -73,6 +77,9 @@ export interface LinkedGuest {
 }
 
 const MAX_ABORT_TEXT_BYTES = 2_048;
+/** Guests kept for the next agents of a revision, in a shard: so many, and so much memory. */
+const SPARE_GUESTS = 64;
+const SPARE_BYTES = 16 * 1024 * 1024;
 
 type AnyExport = (...args: number[]) => never;
 
@@ -88,6 +95,12 @@ export class LoadedRevision {
   #startFuel = 0;
   #startDeadline = 0;
   #pristine: PristineImage | null = null;
+  /**
+   * Guests whose agents have left, in no certain state: reset before they serve again.
+   * Without them, agents that come and go would have the collector clear up a thousand
+   * memories a second, and all that it shares its thread with would wait for it.
+   */
+  readonly #spare: LinkedGuest[] = [];
 
   constructor(revision: ShardRevision, host: GuestHost) {
     this.#revision = revision;
@@ -105,8 +118,24 @@ export class LoadedRevision {
     return this.#pristine;
   }
 
-  /** Instantiates, and runs the start function, metered like everything else. */
+  /** A guest in the pristine state: one that was given back, or else a new one. */
   link(): LinkedGuest {
+    const spare = this.#spare.pop();
+    if (spare === undefined) return this.#instantiate();
+    resetGuest(spare, this.pristine);
+    return spare;
+  }
+
+  /** Takes a guest back that nobody will enter again. None that trapped: what its code was amidst of is unknown. */
+  giveBack(guest: LinkedGuest): void {
+    const { length } = this.pristine.memory;
+    // Memory never shrinks, and a guest can tell how large it is.
+    if (!this.#revision.capturable || guest.memory.byteLength !== length) return;
+    if (this.#spare.length < Math.min(SPARE_GUESTS, Math.floor(SPARE_BYTES / length))) this.#spare.push(guest);
+  }
+
+  /** Runs the start function too, metered like everything else. */
+  #instantiate(): LinkedGuest {
     this.#current = null;
     this.#startFuel = this.limits.fuelPerStep;
     this.#startDeadline = this.host.monotonic() + this.limits.stepTimeoutMs;
@@ -200,17 +229,33 @@ export class LoadedRevision {
   }
 }
 
+/** Every byte of memory and every global; pages that were not touched stay unallocated. */
+function resetGuest({ memory, fuel, globals }: LinkedGuest, pristine: PristineImage): void {
+  const now = memory.buffer;
+  for (let start = 0; start < now.length; start += RESET_BYTES) {
+    const end = Math.min(now.length, start + RESET_BYTES);
+    if (now.compare(pristine.memory, start, end, start, end) !== 0) pristine.memory.copy(now, start, start, end);
+  }
+  fuel.value = 0;
+  for (const cell of globals) cell.reset();
+}
+/** A page of the machine's memory. */
+const RESET_BYTES = 4_096;
+
 /** Above a value of fewer than 64 bits. */
 const NO_BITS = 0;
 
 function globalCell(global: WebAssembly.Global, type: GlobalType): GlobalCell {
   const cast = new DataView(new ArrayBuffer(8));
   const text = () => String(global.value);
+  const pristine = global.value as number;
+  const reset = () => void (global.value = pristine);
   switch (type) {
     case "i32":
       return {
         type,
         text,
+        reset,
         write: (out) => {
           out.u32(global.value as number);
           out.u32(NO_BITS);
@@ -218,11 +263,12 @@ function globalCell(global: WebAssembly.Global, type: GlobalType): GlobalCell {
         setBits: (bits) => void (global.value = Number(BigInt.asIntN(32, bits))),
       };
     case "i64":
-      return { type, text, write: (out) => out.u64(global.value as bigint), setBits: (bits) => void (global.value = BigInt.asIntN(64, bits)) };
+      return { type, text, reset, write: (out) => out.u64(global.value as bigint), setBits: (bits) => void (global.value = BigInt.asIntN(64, bits)) };
     case "f32":
       return {
         type,
         text,
+        reset,
         write: (out) => {
           out.f32(global.value as number);
           out.u32(NO_BITS);
@@ -236,6 +282,7 @@ function globalCell(global: WebAssembly.Global, type: GlobalType): GlobalCell {
       return {
         type,
         text,
+        reset,
         write: (out) => out.number(global.value as number),
         setBits: (bits) => {
           cast.setBigUint64(0, bits);

@@ -155,8 +155,8 @@ export class ShardPool {
   #known(revision: Revision): ShardRevision {
     const found = this.#keys.get(revision);
     if (found !== undefined) return found;
-    const { compiled, limits, preparation, globals, canWait, manifest } = revision;
-    const made: ShardRevision = { key: this.#nextKey++, name: manifest.name, compiled, limits, preparation, globals, canWait };
+    const { compiled, limits, preparation, globals, canWait, uncapturable, manifest } = revision;
+    const made: ShardRevision = { key: this.#nextKey++, name: manifest.name, compiled, limits, preparation, globals, canWait, capturable: uncapturable === "" };
     this.#keys.set(revision, made);
     return made;
   }

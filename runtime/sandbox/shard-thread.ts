@@ -78,7 +78,10 @@ function carryOut(from: FrameReader, startedAt: number): void {
   const callId = from.u32();
   Atomics.store(counters, COUNTERS.running, instanceId);
   Atomics.add(counters, COUNTERS.heartbeat, 1);
-  if (kind === CommandKind.close) return void instances.delete(instanceId);
+  if (kind === CommandKind.close) {
+    instances.get(instanceId)?.retire();
+    return void instances.delete(instanceId);
+  }
   answers.u32(callId);
   if (kind === CommandKind.open) {
     const { revisionKey, images } = readOpen(from);

@@ -21,7 +21,7 @@ export class ImagedMemory {
     this.bytes.set(pristine);
     this.pristine = pristineImage(this.bytes);
     this.globals = Array.from({ length: globals }, () => 0n);
-    const cells = this.globals.map((_, i): GlobalCell => ({ type: "i64", text: () => String(this.globals[i]), write: (out) => out.u64(this.globals[i] ?? 0n), setBits: (bits) => void (this.globals[i] = bits) }));
+    const cells = this.globals.map((_, i): GlobalCell => ({ type: "i64", text: () => String(this.globals[i]), write: (out) => out.u64(this.globals[i] ?? 0n), setBits: (bits) => void (this.globals[i] = bits), reset: () => void (this.globals[i] = 0n) }));
     this.state = new InstanceState({ pristine: this.pristine, preparationCrc: PREPARATION_CRC }, { memory: new GuestMemory(this.#memory), globals: cells });
   }
 

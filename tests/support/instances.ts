@@ -110,8 +110,8 @@ export function played(bytes: Uint8Array, limits: Partial<GuestLimits> = {}): Pl
 
 export function playedRevision(revision: Revision): Played {
   const shard = new PlayedShard();
-  const { compiled, preparation, globals, canWait } = revision;
-  const loaded = new LoadedRevision({ key: 1, name: revision.manifest.name, compiled, limits: revision.limits, preparation, globals, canWait }, shard);
+  const { compiled, preparation, globals, canWait, uncapturable } = revision;
+  const loaded = new LoadedRevision({ key: 1, name: revision.manifest.name, compiled, limits: revision.limits, preparation, globals, canWait, capturable: uncapturable === "" }, shard);
   return { shard, revision, loaded, open: () => new PlayedInstance(loaded, shard) };
 }
 

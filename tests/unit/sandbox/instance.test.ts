@@ -344,6 +344,53 @@ describe("D4 the state at a wait", () => {
   });
 });
 
+describe("a guest that is given back", () => {
+  /** One agent's whole life on the guest; then what the next agent finds, and whether it has the same guest. */
+  function after(bytes: Uint8Array, live: (first: PlayedInstance) => void) {
+    const { open } = played(bytes);
+    const first = open();
+    live(first);
+    first.instance.retire();
+    const second = open();
+    return { second, again: second.instance.memory === first.instance.memory, fresh: played(bytes).open() };
+  }
+
+  test("serves the next agent as a new one would: memory, globals and fuel are as at the beginning", () => {
+    const { second, again, fresh } = after(COUNTING, (first) => {
+      for (let n = 0; n < 3; n++) expectOutcome(first.step(Uint8Array.of(7, 7, 7), BUDGET), "done");
+    });
+    expect(again).toBe(true);
+    expect(second.describe()).toEqual(fresh.describe());
+    expect(second.describe().touched).toEqual([]);
+    expect(second.base()).toEqual(fresh.base());
+    for (let n = 0; n < 2; n++) expect(second.step(NO_BYTES, WITH_STATE)).toEqual(fresh.step(NO_BYTES, WITH_STATE));
+  });
+
+  test("in the middle of a wait begins afresh all the same", () => {
+    const { second, again, fresh } = after(ASKING, (first) => void expectOutcome(first.step(NO_BYTES, BUDGET), "waiting"));
+    expect(again).toBe(true);
+    const life = (instance: PlayedInstance) => [instance.step(NO_BYTES, BUDGET), instance.resume(Uint8Array.of(1, 2), 1_000), instance.resume(NO_BYTES, 1_000), instance.resume(Uint8Array.of(3), 1_000), instance.base()];
+    expect(life(second)).toEqual(life(fresh));
+  });
+
+  test("is restored like a new one", () => {
+    const model = played(COUNTING).open();
+    const base = taken(model, "base");
+    const { second, again } = after(COUNTING, (first) => void first.step(NO_BYTES, BUDGET));
+    second.restore(base.image);
+    expect(again).toBe(true);
+    expect(second.step(NO_BYTES, WITH_STATE)).toEqual(model.step(NO_BYTES, WITH_STATE));
+  });
+
+  test.each([
+    ["it trapped", guestModule({}, { call: "(unreachable)" })],
+    ["its memory grew", guestModule({}, { call: `(drop (memory.grow (i32.const 1))) ${DONE}` })],
+    ["it changes what no state holds", guestModule({ durability: "none" }, { fields: "(table 2 2 funcref)", call: `(table.set (i32.const 1) (ref.null func)) ${DONE}` })],
+  ])("is not kept when %s", (_, bytes) => {
+    expect(after(bytes, (first) => void first.step(NO_BYTES, BUDGET)).again).toBe(false);
+  });
+});
+
 describe("I1 guest code", () => {
   test("stops when its fuel is used up, wherever it loops", () => {
     const instance = played(HOSTILE_MODULES["infiniteLoop"]!()).open();
@@ -491,7 +538,7 @@ describe("a start function", () => {
 });
 
 describe("a module that was never admitted", () => {
-  const raw = (text: string) => new LoadedRevision({ key: 1, name: "raw", compiled: new WebAssembly.Module(assemble(text)), limits: DEFAULT_GUEST_LIMITS, preparation: "none", globals: [], canWait: false }, new PlayedShard());
+  const raw = (text: string) => new LoadedRevision({ key: 1, name: "raw", compiled: new WebAssembly.Module(assemble(text)), limits: DEFAULT_GUEST_LIMITS, preparation: "none", globals: [], canWait: false, capturable: true }, new PlayedShard());
   const link = (text: string) => () => raw(text).link();
 
   test("is refused when it lacks its memory or a function", () => {
