@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ManualClock, systemClock } from "../../runtime/core/clock.ts";
+import { systemClock } from "../../runtime/core/clock.ts";
 import { openPostgresStore, type PostgresStoreOptions } from "../../runtime/store/postgres/index.ts";
 import type { Store } from "../../runtime/store/store.ts";
 import { postgresService, restartPostgres, runSql } from "../../scripts/services/postgres.ts";
@@ -59,7 +59,7 @@ export class PostgresServer {
   }
 
   open(database: string, options: Partial<PostgresStoreOptions> = {}): Promise<Store> {
-    return openPostgresStore({ url: this.urlOf(database), clock: new ManualClock(), ...options });
+    return openPostgresStore({ url: this.urlOf(database), clock: systemClock, ...options });
   }
 
   /** Nothing is written down, nobody is told. */
