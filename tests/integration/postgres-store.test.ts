@@ -249,4 +249,19 @@ describe("the Postgres store in its database", () => {
     await Promise.all([...ids.map((agentId) => store.getAgent(agentId)), ...ids.map((agentId) => store.auditAgent(agentId)), store.auditHost(10), ...ids.map((agentId) => store.commit(agentCommit(agentId, 1)))]);
     expect(Number(await server.sql("postgres", `SELECT count(*) FROM pg_stat_activity WHERE datname = '${database}'`))).toBe(3);
   });
+
+  it("speaks TLS as its URL says, and checks whom it speaks to", async () => {
+    const certificate = await server.useTls();
+    const at = (query: string, host = "127.0.0.1") => openPostgresStore({ url: `${server.urlOf(database).replace("127.0.0.1", host)}?${query}`, clock: systemClock });
+    for (const query of ["sslmode=require", "sslmode=prefer", `sslmode=verify-full&sslrootcert=${certificate}`]) {
+      const store = await at(query);
+      await store.probe();
+      expect(await server.sql("postgres", `SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE datname = '${database}'`)).toBe("t");
+      await store.close();
+    }
+    for (const [query, host] of [["sslmode=verify-full", "127.0.0.1"], [`sslmode=verify-full&sslrootcert=${certificate}`, "localhost"]] as const) {
+      await expect(at(query, host)).rejects.toMatchObject({ code: "STORE_UNAVAILABLE", message: expect.stringMatching(/cannot be reached.*cert/i) });
+    }
+    opened.push(await at(`sslmode=verify-ca&sslrootcert=${certificate}`, "localhost"));
+  });
 });

@@ -1,12 +1,16 @@
 /** A PostgreSQL server for one test file, and databases of their own for its tests. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { chmod, chown, mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { systemClock } from "../../runtime/core/clock.ts";
 import { openPostgresStore, type PostgresStoreOptions } from "../../runtime/store/postgres/index.ts";
 import type { Store } from "../../runtime/store/store.ts";
 import { postgresService, restartPostgres, runSql } from "../../scripts/services/postgres.ts";
 import { isAlive, until, type ServiceRecord } from "../../scripts/services/service.ts";
+
+const execute = promisify(execFile);
 
 /** Tests kill the server and never the machine: what the kernel has is safe. */
 const SETTINGS = { fsync: "off", max_connections: "60" };
@@ -60,6 +64,23 @@ export class PostgresServer {
 
   open(database: string, options: Partial<PostgresStoreOptions> = {}): Promise<Store> {
     return openPostgresStore({ url: this.urlOf(database), clock: systemClock, ...options });
+  }
+
+  /** Takes TLS connections from now on; gives the file of the certificate that proves `127.0.0.1`. */
+  async useTls(): Promise<string> {
+    const { directory } = this.#record;
+    const [key, certificate] = [join(directory, "server.key"), join(directory, "server.crt")];
+    const subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:TRUE"];
+    await execute("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-keyout", key, "-out", certificate, ...subject]);
+    const { uid, gid } = await stat(join(directory, "data"));
+    for (const file of [key, certificate]) {
+      await chown(file, uid, gid);
+      await chmod(file, 0o600);
+    }
+    for (const setting of [`ssl_key_file = '${key}'`, `ssl_cert_file = '${certificate}'`, "ssl = on"]) await this.sql("postgres", `ALTER SYSTEM SET ${setting}`);
+    await this.sql("postgres", "SELECT pg_reload_conf()");
+    await until(async () => (await this.sql("postgres", "SHOW ssl")) === "on", 10_000, () => "the server does not take TLS connections");
+    return certificate;
   }
 
   /** Nothing is written down, nobody is told. */

@@ -96,7 +96,8 @@ export class Link {
       database: target.database,
       username: target.user,
       password: target.password,
-      ssl: target.tls,
+      // An address has no server name to send; without a host to check, the certificate would be held against "localhost".
+      ssl: typeof target.tls === "object" ? { ...target.tls, host: server.host } : target.tls,
       max: 1,
       // It would end a connection between two statements of a transaction.
       max_lifetime: null,
