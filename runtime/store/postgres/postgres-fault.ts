@@ -61,10 +61,10 @@ export function isAborted(thrown: unknown): boolean {
 }
 
 export function faultKind(thrown: unknown): FaultKind {
+  if (thrown instanceof SirsiError) return thrown.code === "STORE_UNAVAILABLE" ? "unavailable" : "refused";
   const code = codeOf(thrown);
   if (CONFLICTS.has(code)) return "conflict";
   if (SESSION_ENDED.has(code) || code.startsWith("08") || LOST.test(code)) return "lost";
-  if (thrown instanceof SirsiError) return thrown.code === "STORE_UNAVAILABLE" ? "unavailable" : "refused";
   return UNAVAILABLE.some(([prefix]) => SQLSTATE.test(code) && code.startsWith(prefix)) ? "unavailable" : "refused";
 }
 
