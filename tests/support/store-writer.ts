@@ -3,17 +3,18 @@
  * once, without end, and prints each sequence only after the store acknowledged it.
  * What the store refuses is printed as "refused <code>", with whether it still reads,
  * and tried again.
- * Arguments: the data directory, then the agents' ids.
+ * Arguments: the data directory, or the URL of a Postgres store, then the agents' ids.
  */
 import { writeSync } from "node:fs";
 import { systemClock } from "../../runtime/core/clock.ts";
+import { openPostgresStore } from "../../runtime/store/postgres/index.ts";
 import { openSqliteStore } from "../../runtime/store/sqlite/index.ts";
 import { SirsiError } from "../../runtime/core/errors.ts";
 import type { AgentCommit } from "../../runtime/store/store.ts";
 import { agentCommit, agentCounters, exchangeRecord } from "./store-records.ts";
 
-const [dataDir = "", ...agentIds] = process.argv.slice(2);
-const store = await openSqliteStore({ dataDir, clock: systemClock });
+const [place = "", ...agentIds] = process.argv.slice(2);
+const store = place.startsWith("postgres:") ? await openPostgresStore({ url: place, clock: systemClock }) : await openSqliteStore({ dataDir: place, clock: systemClock });
 
 /** Every fourth state is whole; what it holds tells whose it is. */
 function step(agentId: string, n: number): AgentCommit {

@@ -8,49 +8,13 @@
  * from the rows by audit.ts.
  */
 import type { DatabaseSync } from "node:sqlite";
-import { SirsiError } from "../../core/errors.ts";
-import type { AgentCommit } from "../store.ts";
-import { prepareProgress, standingBefore, type Progress } from "./agent-progress.ts";
+import { moveBooks, requireFollows, requireSound } from "../commit-rules.ts";
+import { prepareProgress, standingBefore } from "./agent-progress.ts";
 import type { AgentWriter } from "./agent-row.ts";
 import type { Builds } from "./builds.ts";
 import { prepareCommitRows } from "./commit-row.ts";
 import { prepareEffectWrites } from "./effect-write.ts";
 import type { SyncStore } from "./protocol.ts";
-
-/** What no agent commits; a fault of the host's if it does. */
-function requireSound({ agentId, commitSequence, agent, state, wait }: AgentCommit): void {
-  const fault =
-    agent !== null && agent.agentId !== agentId
-      ? `carried the record of agent ${agent.agentId}`
-      : (wait !== null) !== (state?.kind === "wait")
-        ? "had a wait without its state, or the state of a wait without the wait"
-        : null;
-  if (fault !== null) throw new SirsiError("INTERNAL", `Commit ${commitSequence} of agent ${agentId} ${fault}; nothing was written.`);
-}
-
-function requireFollows({ agentId, commitSequence, state, exchange }: AgentCommit, { baseSequence, exchangeSequence }: Progress): void {
-  const fault =
-    state !== null && state.kind !== "base" && baseSequence === 0
-      ? `its state is a ${state.kind} to a state that the store does not have`
-      : exchange !== null && exchange.sequence <= exchangeSequence
-        ? `its exchange has the number ${exchange.sequence}, and exchange ${exchangeSequence} was committed before`
-        : null;
-  if (fault === null) return;
-  throw new SirsiError("STORE_CORRUPT", `Commit ${commitSequence} of agent ${agentId} was refused: ${fault}. Restore the agent from the store before it goes on.`, { metadata: { agent_id: agentId } });
-}
-
-/** P1 and P2: what a commit does to the wait in hand and to the account. */
-function moveBooks(to: Progress, { wait, exchange, deadLetter }: AgentCommit): void {
-  const pending = wait !== null && wait.messageId !== "";
-  const done = exchange === null ? 0 : 1;
-  const dead = deadLetter === null ? 0 : 1;
-  to.done += done;
-  to.deadLettered += dead;
-  // A message that was held already is not received again; one that is held no more and came to nothing never was.
-  to.received += done + dead + Number(pending) - Number(to.pending);
-  to.pending = pending;
-  to.waiting = wait !== null;
-}
 
 export function agentCommit(db: DatabaseSync, writer: AgentWriter, builds: Builds): Pick<SyncStore, "commit"> {
   const progress = prepareProgress(db);

@@ -8,24 +8,18 @@
  *    commits later, many at once: `bodies` rows from commit `bodies_from` on still hold one.
  */
 import type { DatabaseSync } from "node:sqlite";
-import { SirsiError } from "../../core/errors.ts";
+import { mayCreate, requireStanding, type Books, type Standing } from "../commit-rules.ts";
 import type { AgentCommit } from "../store.ts";
 import type { AgentWriter } from "./agent-row.ts";
 import { SEQUENCES } from "./commit-key.ts";
 import { number, numberOrNull, type Row } from "./row.ts";
 
-export interface Progress {
+export interface Progress extends Books, Standing {
   readonly agentKey: number;
   /** By the commit in hand. */
   readonly created: boolean;
-  readonly epoch: number;
   commitSequence: number;
   exchangeSequence: number;
-  received: number;
-  done: number;
-  deadLettered: number;
-  waiting: boolean;
-  pending: boolean;
   baseSequence: number;
   keptFrom: number;
   /** Of the newest state. */
@@ -89,29 +83,11 @@ export function prepareProgress(db: DatabaseSync): ProgressTable {
 
 /** Where the agent stands before a commit that may be made; creates it with its first one. Throws, with nothing changed. */
 export function standingBefore(commit: AgentCommit, table: ProgressTable, writer: AgentWriter): Progress {
-  const { agent, agentId, epoch, commitSequence } = commit;
+  const { agent, agentId } = commit;
   const found = table.get(agentId);
-  const create = found === null && agent !== null && epoch === 1 && commitSequence === 1;
+  const create = found === null && agent !== null && mayCreate(commit);
   if (create) writer.create(agent);
   const stands = create ? table.get(agentId) : found;
-  if (stands === null) {
-    throw new SirsiError("AGENT_NOT_FOUND", `Commit ${commitSequence} of agent ${agentId} was refused: the store has no such agent. Its session was deleted, or it was never stored.`);
-  }
-  if (epoch !== stands.epoch) {
-    throw new SirsiError(
-      "AGENT_FENCED",
-      `Commit ${commitSequence} of agent ${agentId} was refused: it was made under epoch ${epoch}, and epoch ${stands.epoch} has begun. The agent has another owner by now; send the request again.`,
-      { metadata: { agent_id: agentId, expected: String(stands.epoch), got: String(epoch) } },
-    );
-  }
-  const next = stands.commitSequence + 1;
-  if (commitSequence !== next || next >= SEQUENCES) {
-    throw new SirsiError(
-      "STORE_CORRUPT",
-      `Commit ${commitSequence} of agent ${agentId} was refused: the next one is ${next}. ` +
-        "Something else committed for the agent, or a commit was lost; restore the agent from the store before it goes on.",
-      { metadata: { agent_id: agentId, expected: String(next), got: String(commitSequence) } },
-    );
-  }
+  requireStanding(commit, stands, SEQUENCES - 1);
   return create ? { ...stands, created: true } : stands;
 }

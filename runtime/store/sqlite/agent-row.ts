@@ -1,6 +1,6 @@
 /** One agent's record and progress: how they are written and read. */
 import type { DatabaseSync } from "node:sqlite";
-import { SirsiError } from "../../core/errors.ts";
+import { sessionGone } from "../commit-rules.ts";
 import type { AgentRecord, AgentStateName, StoredAgent } from "../store.ts";
 import { json, number, text, textOrNull, type Row } from "./row.ts";
 import { isForeignKeyFault } from "./sqlite-fault.ts";
@@ -71,11 +71,7 @@ export function prepareAgentWriter(db: DatabaseSync): AgentWriter {
       return write();
     } catch (thrown) {
       if (!isForeignKeyFault(thrown)) throw thrown;
-      throw new SirsiError(
-        "SESSION_NOT_FOUND",
-        `Agent ${agent.agentId} was not stored: its session ${agent.sessionId} is gone. Create a session and spawn the agent in it.`,
-        { cause: thrown },
-      );
+      throw sessionGone(agent, thrown);
     }
   };
 

@@ -1,6 +1,6 @@
 /** Agents: one by one, of a session, and all that live, page by page. Commits are in agent-commit.ts. */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
-import { SirsiError } from "../../core/errors.ts";
+import { nobodyToClaim } from "../commit-rules.ts";
 import type { AgentQuery, StoredAgent } from "../store.ts";
 import { STORED_AGENTS, storedAgentOf, type AgentWriter } from "./agent-row.ts";
 import type { SyncStore } from "./protocol.ts";
@@ -102,7 +102,7 @@ export function agentTable(db: DatabaseSync, writer: AgentWriter): Pick<SyncStor
     listSessionAgents: (sessionId) => listOfSession.all(sessionId).map(storedAgentOf),
     claimAgent(agentId) {
       const row = claim.get(agentId);
-      if (row === undefined) throw new SirsiError("AGENT_NOT_FOUND", `Agent ${agentId} cannot be claimed: the store has no such agent. Its session was deleted, or it was never stored.`);
+      if (row === undefined) throw nobodyToClaim(agentId);
       return number(row, "epoch");
     },
   };

@@ -1,15 +1,16 @@
 /**
  * The books, proven from rows: what an agent's progress says is held against its
- * commits, its wait and its effects. Nothing is changed, and one agent's numbers are
- * of one moment. A host's audit goes from agent to agent in parts that take a few
- * milliseconds each, with other calls between them.
+ * commits, its wait and its effects (the rules: ../audit-rules.ts). Nothing is changed,
+ * and one agent's numbers are of one moment. A host's audit goes from agent to agent in
+ * parts that take a few milliseconds each, with other calls between them.
  */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { systemClock, type Clock } from "../../core/clock.ts";
+import { auditOf, type AuditFacts } from "../audit-rules.ts";
+import { NO_SUMS, sumOf, type Sums } from "../host-audit.ts";
 import type { Audit, AuditFinding } from "../store.ts";
 import { progressOf, type Progress } from "./agent-progress.ts";
 import { commitKey, SEQUENCE } from "./commit-key.ts";
-import { NO_SUMS, sumOf, type Sums } from "./host-audit.ts";
 import type { SyncStore } from "./protocol.ts";
 import { number, numberOrNull, text, textOrNull, type Row } from "./row.ts";
 
@@ -25,8 +26,6 @@ interface Subject extends Progress {
 function subjectOf(row: Row): Subject {
   return { ...progressOf(row), agentId: text(row, "agent_id"), live: number(row, "live") === 1 };
 }
-
-type Say = (check: string, explanation: string) => void;
 
 /** Everything of one agent, from its first row to its last. */
 const OWN = `commit_key >= ${commitKey("?1", "0")} AND commit_key < ${commitKey("(?1 + 1)", "0")}`;
@@ -68,80 +67,51 @@ class Auditor {
 
   /** One agent's books; findings are added to `findings` while it has fewer than `findingsMax`. */
   audit(agent: Subject, findings: AuditFinding[], findingsMax: number): Audit {
-    const say: Say = (check, explanation) => {
-      if (findings.length < findingsMax) findings.push({ agentId: agent.agentId, check, explanation });
+    return auditOf(agent, this.#factsOf(agent), findings, findingsMax);
+  }
+
+  #factsOf(agent: Subject): AuditFacts {
+    const { agentKey, baseSequence, commitSequence, exchangeSequence, done } = agent;
+    const anyDone = exchangeSequence > 0 || done > 0;
+    const loose = commitSequence > 0 && baseSequence === 0 ? this.#loose.get(agentKey) : undefined;
+    const outbox = this.#outboxOf(agentKey);
+    return {
+      wait: this.#waitOf(agentKey),
+      exchanges: anyDone ? this.#exchangesOf(agentKey) : null,
+      doubled: anyDone ? this.#doubled.all(agentKey).map((row) => ({ messageId: text(row, "message_id"), times: number(row, "times") })) : [],
+      loose: loose === undefined ? null : number(loose, "sequence"),
+      chain: commitSequence > 0 && baseSequence > 0 ? this.#chainOf(agentKey, baseSequence) : null,
+      outbox,
+      astray: outbox === null ? [] : this.#astrayOf(agent),
+      timers: number(this.#timers.get(agentKey) ?? {}, "n"),
     };
-    const pending = this.#checkWait(agent, say);
-    this.#checkAccount(agent, pending, say);
-    this.#checkExchanges(agent, say);
-    this.#checkChain(agent, say);
-    const outbox = this.#checkOutbox(agent, say);
-    const timers = number(this.#timers.get(agent.agentKey) ?? {}, "n");
-    if (timers > 0 && !agent.live) say("timer", `it has ended, and ${timers} of its timers are still set`);
-    const { received, done, deadLettered } = agent;
-    return { agents: 1, received, done, deadLettered, pending, outbox, timers, findings };
   }
 
-  #checkAccount({ received, done, deadLettered, exchangeSequence, pending: noted }: Subject, pending: number, say: Say): void {
-    if (received !== done + deadLettered + pending) {
-      say("account", `it received ${received} messages, but ${done} are done, ${pending} are in a wait and ${deadLettered} were given up`);
-    }
-    if (Number(noted) !== pending) say("account", `its account has ${Number(noted)} messages in a wait, and there are ${pending}`);
-    if (done !== exchangeSequence) say("account", `it counts ${done} messages done, and its last exchange has the number ${exchangeSequence}`);
+  #waitOf(agentKey: number): AuditFacts["wait"] {
+    const row = this.#wait.get(agentKey);
+    return row === undefined ? null : { sequence: number(row, "sequence"), messageId: text(row, "message_id"), done: number(row, "done") === 1 };
   }
 
-  #checkWait({ agentKey, waiting, commitSequence, live }: Subject, say: Say): number {
-    const wait = this.#wait.get(agentKey);
-    if (wait === undefined) {
-      if (waiting) say("wait", `it should be in a wait since commit ${commitSequence}, and the wait is lost`);
-      return 0;
-    }
-    const [sequence, messageId] = [number(wait, "sequence"), text(wait, "message_id")];
-    if (!waiting || sequence !== commitSequence) say("wait", `it has the wait of commit ${sequence}, which is over: ${commitSequence} is its last commit`);
-    if (!live) say("wait", `it has ended, and is still in the wait of commit ${sequence}`);
-    if (number(wait, "done") === 1) say("doubled", `message ${messageId} is done, and in a wait at the same time`);
-    return messageId === "" ? 0 : 1;
-  }
-
-  #checkExchanges({ agentKey, done, exchangeSequence }: Subject, say: Say): void {
-    if (exchangeSequence === 0 && done === 0) return;
+  #exchangesOf(agentKey: number): AuditFacts["exchanges"] {
     const row = this.#exchanges.get(agentKey) ?? {};
-    const [known, kept, newest, oldest] = [number(row, "known"), number(row, "kept"), numberOrNull(row, "newest"), numberOrNull(row, "oldest")];
-    if (known > done) say("account", `it counts ${done} messages done, and ${known} exchanges are remembered`);
-    // Ids are forgotten by age, bodies in order: only among those with a body must none be missing.
-    if (kept > 0 && (newest !== exchangeSequence || oldest === null || exchangeSequence - oldest + 1 !== kept)) {
-      say("sequence", `it keeps ${kept} exchanges from number ${String(oldest)} to ${String(newest)}, and they should go on without a gap to ${exchangeSequence}`);
-    }
-    for (const twice of this.#doubled.all(agentKey)) say("doubled", `message ${text(twice, "message_id")} was done ${number(twice, "times")} times`);
+    return { known: number(row, "known"), kept: number(row, "kept"), newest: numberOrNull(row, "newest"), oldest: numberOrNull(row, "oldest") };
   }
 
-  #checkChain({ agentKey, baseSequence, commitSequence, waiting, live }: Subject, say: Say): void {
-    if (commitSequence === 0) return;
-    if (baseSequence === 0) {
-      const loose = this.#loose.get(agentKey);
-      if (loose !== undefined) say("chain", `the state of its commit ${number(loose, "sequence")} follows no base`);
-      return;
-    }
+  #chainOf(agentKey: number, baseSequence: number): AuditFacts["chain"] {
     const row = this.#chain.get(agentKey, baseSequence) ?? {};
-    const [first, last, rows, newest] = [textOrNull(row, "first"), textOrNull(row, "last"), number(row, "rows"), numberOrNull(row, "newest")];
-    if (newest !== commitSequence) say("sequence", `its last commit is ${commitSequence}, and the newest in its history is ${newest ?? "none"}`);
-    if (first !== "base") say("chain", `commit ${baseSequence} should be its newest base, and ${first === null ? "is lost" : `is a ${first}`}`);
-    else if (rows !== commitSequence - baseSequence + 1) say("chain", `of its ${commitSequence - baseSequence + 1} commits since base ${baseSequence}, ${rows} are there`);
-    if (number(row, "digests") > 1) say("chain", `its states since base ${baseSequence} are of more than one revision`);
-    if (live && (last === "wait") !== waiting) say("wait", waiting ? `it is in a wait, and its last state is a ${String(last)}` : "its last state is that of a wait, and it is in none");
+    return { rows: number(row, "rows"), newest: numberOrNull(row, "newest"), digests: number(row, "digests"), first: textOrNull(row, "first"), last: textOrNull(row, "last") };
   }
 
-  #checkOutbox({ agentKey, agentId, commitSequence }: Subject, say: Say): number {
+  #outboxOf(agentKey: number): AuditFacts["outbox"] {
     const row = this.#entries.get(agentKey) ?? {};
     const newest = numberOrNull(row, "newest");
-    if (newest === null) return 0;
-    if (newest > commitSequence) say("outbox", `its outbox has an entry of commit ${newest}, and ${commitSequence} is its last`);
-    for (const entry of this.#astray.all(agentKey, agentId)) {
-      const name = `entry ${number(entry, "place")} of its commit ${number(entry, "sequence")}`;
-      if (number(entry, "lost") === 1) say("outbox", `${name} is for agent ${text(entry, "target")}, which does not exist`);
-      else say("outbox", `${name} is still in its outbox, and agent ${text(entry, "target")} has taken its message`);
-    }
-    return number(row, "messages");
+    return newest === null ? null : { messages: number(row, "messages"), newest };
+  }
+
+  #astrayOf({ agentKey, agentId }: Subject): AuditFacts["astray"] {
+    return this.#astray.all(agentKey, agentId).map((row) => ({
+      sequence: number(row, "sequence"), place: number(row, "place"), target: text(row, "target"), lost: number(row, "lost") === 1,
+    }));
   }
 }
 

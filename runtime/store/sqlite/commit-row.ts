@@ -1,6 +1,6 @@
 /** Writes the row of a commit, and trims the rows before it: first the old states, then the old bodies. */
 import type { DatabaseSync } from "node:sqlite";
-import { SirsiError } from "../../core/errors.ts";
+import { messageReused } from "../commit-rules.ts";
 import type { AgentCommit } from "../store.ts";
 import type { Progress } from "./agent-progress.ts";
 import type { Builds } from "./builds.ts";
@@ -23,7 +23,8 @@ export function prepareCommitRows(db: DatabaseSync, builds: Builds): CommitRows 
   const trimStates = prepareStateTrim(db);
   const trimBodies = prepareBodyTrim(db);
 
-  function insertRow(to: Progress, { agentId, commitSequence, cause, causeId, committedAt, state, exchange }: AgentCommit): void {
+  function insertRow(to: Progress, commit: AgentCommit): void {
+    const { commitSequence, cause, causeId, committedAt, state, exchange } = commit;
     const messageId = exchange?.messageId ?? null;
     try {
       insert.run(
@@ -32,10 +33,7 @@ export function prepareCommitRows(db: DatabaseSync, builds: Builds): CommitRows 
       );
     } catch (thrown) {
       if (!isUniqueFault(thrown)) throw thrown;
-      throw new SirsiError("MESSAGE_ID_REUSED", `Commit ${commitSequence} of agent ${agentId} was refused: message ${String(messageId)} took effect before. Answer it with what findExchange gives.`, {
-        metadata: { agent_id: agentId, message_id: String(messageId) },
-        cause: thrown,
-      });
+      throw messageReused(commit, thrown);
     }
   }
 

@@ -1,6 +1,6 @@
 /** What a step did to the world around its agent, written in its commit: outbox, timers, documents, dead letters. */
 import type { DatabaseSync } from "node:sqlite";
-import { SirsiError } from "../../core/errors.ts";
+import { consumedBefore, mustConsume } from "../commit-rules.ts";
 import type { AgentCommit, DeadLetter, DocumentChange, OutboxEntry, OutboxKey, TimerChange } from "../store.ts";
 
 /** Removes an entry; false when it was not there. */
@@ -63,9 +63,8 @@ export function prepareEffectWrites(db: DatabaseSync): EffectWrites {
   };
   return {
     write(agentKey, commit, held) {
-      const { commitSequence, exchange, consumed, timers, firedTimer, documents, deadLetter, consumedDeadLetter } = commit;
-      // The commit of the agent's own wait may have consumed it before.
-      if (consumed !== null && !consume(consumed) && exchange !== null && exchange.messageId !== held) throw consumedBefore(commit, consumed);
+      const { commitSequence, consumed, timers, firedTimer, documents, deadLetter, consumedDeadLetter } = commit;
+      if (consumed !== null && !consume(consumed) && mustConsume(commit, held)) throw consumedBefore(commit, consumed);
       if (commit.outbox.length > 0) writeOutbox(agentKey, commitSequence, commit.outbox);
       if (timers.length > 0 || firedTimer !== null) writeTimers(agentKey, timers, firedTimer);
       for (const change of documents) writeDocument(agentKey, change, commit.committedAt);
@@ -73,13 +72,4 @@ export function prepareEffectWrites(db: DatabaseSync): EffectWrites {
       if (deadLetter !== null) putLetter(deadLetter);
     },
   };
-}
-
-function consumedBefore({ agentId, commitSequence, exchange }: AgentCommit, key: OutboxKey): SirsiError {
-  const entry = `${key.agentId}/${key.commitSequence}/${key.index}`;
-  return new SirsiError(
-    "MESSAGE_ID_REUSED",
-    `Commit ${commitSequence} of agent ${agentId} was refused: outbox entry ${entry} is gone, so its message ${String(exchange?.messageId)} took effect before or was given up. Let the message go.`,
-    { metadata: { agent_id: agentId, outbox_entry: entry } },
-  );
 }

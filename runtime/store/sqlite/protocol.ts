@@ -7,13 +7,8 @@
  */
 import type { PlainError } from "../../core/errors.ts";
 import type { Fault } from "../../core/fault-points.ts";
-import type { Audit, Store } from "../store.ts";
-
-/** The audit of some agents; `next` is where to go on, null at the end. */
-export interface AuditPart {
-  readonly audit: Audit;
-  readonly next: string | null;
-}
+import type { AuditPart } from "../host-audit.ts";
+import type { Store } from "../store.ts";
 
 /** The Store as its thread serves it. An audit of the host is one of part after part, so that nobody waits for long behind it. */
 export type ServedStore = Omit<Store, "close" | "auditHost"> & {

@@ -18,11 +18,12 @@ import type { Clock } from "../../core/clock.ts";
 import { Deferred } from "../../core/deferred.ts";
 import { SirsiError } from "../../core/errors.ts";
 import { armedFault } from "../../core/fault-points.ts";
+import { auditInParts } from "../host-audit.ts";
+import { ownedCommit } from "../owned-commit.ts";
 import type {
   AgentCommit, AgentQuery, AgentRecord, Audit, CommitEntry, DeadLetter, DeadLetterQuery, DocumentRecord, ExchangeRecord, ModuleRecord, OutboxCursor, OutboxKey,
   RevisionRecord, SessionQuery, SessionRecord, StateChain, Store, StoredAgent, StoredOutboxEntry, SwapRecord, TimerRecord, UserRecord, WaitRecord,
 } from "../store.ts";
-import { auditInParts } from "./host-audit.ts";
 import type { FromThread, ServedStore, Settled, StoreCall, StoreCallName, ThreadOptions, ToThread } from "./protocol.ts";
 
 export type SqliteStoreOptions = { readonly clock: Clock } & (
@@ -46,25 +47,6 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   const store = new SqliteStore({ path, openedAtMs: options.clock.now(), fault: armedFault() });
   await store.opened;
   return store;
-}
-
-function copyOf(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes);
-}
-
-/** T3 for everything in a commit that is bytes. */
-function ownedCommit(commit: AgentCommit): AgentCommit {
-  const { state, wait, exchange, outbox, timers, documents, deadLetter } = commit;
-  return {
-    ...commit,
-    state: state === null ? null : { ...state, image: copyOf(state.image) },
-    wait: wait === null ? null : { ...wait, body: copyOf(wait.body) },
-    exchange: exchange === null ? null : { ...exchange, body: copyOf(exchange.body) },
-    outbox: outbox.length === 0 ? outbox : outbox.map((entry) => ({ ...entry, body: copyOf(entry.body) })),
-    timers: timers.length === 0 ? timers : timers.map((change) => (change.kind === "set" ? { ...change, payload: copyOf(change.payload) } : change)),
-    documents: documents.length === 0 ? documents : documents.map((change) => (change.bytes === null ? change : { ...change, bytes: copyOf(change.bytes) })),
-    deadLetter: deadLetter === null ? null : { ...deadLetter, body: copyOf(deadLetter.body) },
-  };
 }
 
 class SqliteStore implements Store {

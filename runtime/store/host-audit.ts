@@ -1,6 +1,11 @@
 /** The audit of a whole host out of audits of some of its agents each. */
-import type { Audit, AuditFinding } from "../store.ts";
-import type { AuditPart } from "./protocol.ts";
+import type { Audit, AuditFinding } from "./store.ts";
+
+/** The audit of some agents; `next` is where to go on, null at the end. */
+export interface AuditPart {
+  readonly audit: Audit;
+  readonly next: string | null;
+}
 
 export type Sums = Omit<Audit, "findings">;
 
