@@ -10,11 +10,12 @@ export type Answer = (reply: string, data: Uint8Array, headers: Headers | undefi
 
 /** Throws when its headers are not those of a NATS message; other clients may send anything. */
 export function toBusMessage(message: Msg, answer: Answer): BusMessage {
-  const { subject, data } = message;
+  const { subject } = message;
   const reply = message.reply === undefined || message.reply === "" ? null : message.reply;
   return {
     subject,
-    data,
+    // Its own bytes: the client's are a Buffer over all that came with it, which a message in a mailbox would keep.
+    data: new Uint8Array(message.data),
     headers: message.headers === undefined ? NO_HEADERS : fromWire(message.headers),
     reply,
     respond: (answerData, answerHeaders) => {
