@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { SirsiError } from "../../runtime/core/errors.ts";
 import type { AgentCommit, Store } from "../../runtime/store/store.ts";
-import { FaultProxy } from "../support/fault-proxy.ts";
+import { FaultProxy } from "../support/lossy-proxy.ts";
 import { PostgresServer } from "../support/postgres-server.ts";
 import { agentCommit, exchangeRecord, newAgent, sessionOf, sessionRecord, stateImage } from "../support/store-records.ts";
 

@@ -17,11 +17,12 @@ import { Deferred } from "../../core/deferred.ts";
 import { SirsiError } from "../../core/errors.ts";
 import { newId } from "../../core/ids.ts";
 import type { Bus, BusHandler, BusMessage, BusStatus, PublishOptions, RequestOptions, SubscribeOptions, Subscription } from "../bus.ts";
+import { requireSubscribeTerms, requireTimeout, unavailable } from "../call-options.ts";
 import { requireHeaders, type Headers } from "../headers.ts";
+import { PendingRequest, cancelled } from "../pending-request.ts";
 import { requirePattern, requireSubject } from "../subject.ts";
 import { DeliveryQueue } from "./delivery-queue.ts";
 import { MemorySubscription, type SubscriptionHome } from "./memory-subscription.ts";
-import { PendingRequest, cancelled } from "./pending-request.ts";
 import { SubjectIndex } from "./subject-index.ts";
 
 export interface MemoryBusOptions {
@@ -72,10 +73,7 @@ class MemoryBus implements Bus, SubscriptionHome {
   subscribe(pattern: string, handler: BusHandler, options: SubscribeOptions = {}): Subscription {
     if (this.#status !== "connected") throw unavailable(this.#status);
     requirePattern(pattern);
-    const { queue = null, max = Infinity } = options;
-    if (queue !== null) requireQueue(queue);
-    if (max !== Infinity && (!Number.isInteger(max) || max < 1)) throw invalidOption("max", `it must be a whole number from 1, got ${max}`);
-    const subscription = new MemorySubscription(this, { pattern, handler, queue, max });
+    const subscription = new MemorySubscription(this, { pattern, handler, ...requireSubscribeTerms(options) });
     this.#subscriptions.add(subscription);
     this.#index.add(pattern, subscription);
     return subscription;
@@ -85,9 +83,7 @@ class MemoryBus implements Bus, SubscriptionHome {
     if (this.#status !== "connected") throw unavailable(this.#status);
     requireSubject(subject);
     const headers = requireHeaders(options.headers);
-    if (!Number.isFinite(options.timeoutMs) || options.timeoutMs < 0) {
-      throw invalidOption("timeoutMs", `it must be milliseconds from 0, got ${options.timeoutMs}`);
-    }
+    requireTimeout(options);
     if (options.signal?.aborted === true) throw cancelled(subject, options.signal);
 
     const inbox = `${this.#inboxPrefix}${++this.#requestCount}`;
@@ -182,16 +178,4 @@ class MemoryBus implements Bus, SubscriptionHome {
     }
     return chosen;
   }
-}
-
-function requireQueue(queue: string): void {
-  if (queue === "" || /[\s\p{Cc}]/u.test(queue)) throw invalidOption("queue", "it must be a name without white space");
-}
-
-function invalidOption(field: string, fault: string): SirsiError {
-  return new SirsiError("INVALID_ARGUMENT", `The option ${field} of the bus cannot be used: ${fault}.`, { fields: [{ field, description: fault }] });
-}
-
-function unavailable(status: BusStatus): SirsiError {
-  return new SirsiError("BUS_UNAVAILABLE", `The bus is ${status} and takes nothing new. Try again when the host is back.`);
 }

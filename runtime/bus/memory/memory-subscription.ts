@@ -11,6 +11,7 @@
  */
 import { Deferred } from "../../core/deferred.ts";
 import type { BusHandler, BusMessage, Subscription } from "../bus.ts";
+import type { SubscribeTerms } from "../call-options.ts";
 
 /** What a subscription needs of its bus. */
 export interface SubscriptionHome {
@@ -19,13 +20,9 @@ export interface SubscriptionHome {
   report(thrown: unknown, subject: string): void;
 }
 
-export interface SubscriptionConfig {
+export interface SubscriptionConfig extends SubscribeTerms {
   readonly pattern: string;
   readonly handler: BusHandler;
-  /** Null when it shares with nobody. */
-  readonly queue: string | null;
-  /** Infinity for no end. */
-  readonly max: number;
 }
 
 export class MemorySubscription implements Subscription {

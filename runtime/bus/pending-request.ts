@@ -1,8 +1,8 @@
 /** A request that waits for its answer: settles once, and takes its timer and its listener with it. */
-import type { Clock } from "../../core/clock.ts";
-import { Deferred } from "../../core/deferred.ts";
-import { SirsiError } from "../../core/errors.ts";
-import type { BusMessage, RequestOptions } from "../bus.ts";
+import type { Clock } from "../core/clock.ts";
+import { Deferred } from "../core/deferred.ts";
+import { SirsiError } from "../core/errors.ts";
+import type { BusMessage, RequestOptions } from "./bus.ts";
 
 export class PendingRequest {
   readonly #answer = new Deferred<BusMessage>();
