@@ -5,8 +5,8 @@ import { openNatsBus } from "../../runtime/bus/nats/index.ts";
 import { ManualClock } from "../../runtime/core/clock.ts";
 import type { SirsiError } from "../../runtime/core/errors.ts";
 import { silentLogger } from "../../runtime/observe/index.ts";
-import { startNats } from "../../scripts/services/nats.ts";
-import type { RunningService } from "../../scripts/services/service.ts";
+import { startNats, type RunningService } from "../../scripts/services/nats.ts";
+
 import { busContract } from "../support/bus-contract.ts";
 
 let server: RunningService;

@@ -5,8 +5,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import type { Bus, BusMessage } from "../../runtime/bus/index.ts";
 import { Deferred } from "../../runtime/core/deferred.ts";
 import { SirsiError } from "../../runtime/core/errors.ts";
-import { startNats } from "../../scripts/services/nats.ts";
-import type { RunningService } from "../../scripts/services/service.ts";
+import { startNats, type RunningService } from "../../scripts/services/nats.ts";
+
 import { NEVER, NatsRig, bytes, echo, stuck, text } from "../support/nats-rig.ts";
 
 const MAX_PAYLOAD = 64 * 1024;

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { nkeys } from "nats";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import type { NatsLogin, NatsTls } from "../../runtime/bus/nats/index.ts";
-import { startNats } from "../../scripts/services/nats.ts";
-import type { RunningService } from "../../scripts/services/service.ts";
+import { startNats, type RunningService } from "../../scripts/services/nats.ts";
+
 import { NatsRig } from "../support/nats-rig.ts";
 import { TestAuthority } from "../support/test-certificates.ts";
 
