@@ -18,6 +18,7 @@ import type { Store } from "../store/store.ts";
 import type { AgentTypes } from "./agent-service-deps.ts";
 import type { LiveAgents } from "./module-message.ts";
 import { moduleMessage, preparedMessage } from "./module-message.ts";
+import { hostCalls } from "./operator/host-calls.ts";
 import { operatorCalls } from "./operator/operator-calls.ts";
 import type { OperatorDeps } from "./operator/operator-deps.ts";
 import type { HypervisorServiceApi } from "./service-api.ts";
@@ -47,6 +48,7 @@ export function createHypervisorService(deps: HypervisorServiceDeps): Hypervisor
   const messageOf = async (name: string): Promise<Module> => moduleMessage(modules.get(name), await deps.liveAgents(name));
   return {
     ...operatorCalls(deps.operator),
+    ...hostCalls(),
     listSwaps: listSwaps(deps.store),
 
     async listModules() {

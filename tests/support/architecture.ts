@@ -14,7 +14,7 @@ export interface Violation {
 }
 
 /** From the bottom up. A file may import its own layer and those before it. */
-const LAYERS = ["core", "contract", "config", "observe", "module", "sandbox", "store", "bus", "capability", "agent", "session", "hypervisor", "gateway", "client", "cli"];
+const LAYERS = ["core", "contract", "config", "observe", "module", "sandbox", "store", "bus", "capability", "agent", "session", "fleet", "hypervisor", "gateway", "client", "cli"];
 /** The client is installed without a host, so it may know only these. */
 const CLIENT_MAY_IMPORT = new Set(["client", "contract", "core"]);
 

@@ -12,7 +12,469 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sirsi/hypervisor/v1/hypervisor_service.proto.
  */
 export const file_sirsi_hypervisor_v1_hypervisor_service: GenFile = /*@__PURE__*/
-  fileDesc("CixzaXJzaS9oeXBlcnZpc29yL3YxL2h5cGVydmlzb3Jfc2VydmljZS5wcm90bxITc2lyc2kuaHlwZXJ2aXNvci52MSJaCgtTd2FwT3B0aW9ucxIWCg5jYW5hcnlfcGVyY2VudBgBIAEoBRIVCgh3YXRjaF9tcxgCIAEoA0gAiAEBEg8KB2RyeV9ydW4YAyABKAhCCwoJX3dhdGNoX21zIhQKEkxpc3RNb2R1bGVzUmVxdWVzdCJDChNMaXN0TW9kdWxlc1Jlc3BvbnNlEiwKB21vZHVsZXMYASADKAsyGy5zaXJzaS5oeXBlcnZpc29yLnYxLk1vZHVsZSIgChBHZXRNb2R1bGVSZXF1ZXN0EgwKBG5hbWUYASABKAkiXgoRR2V0TW9kdWxlUmVzcG9uc2USKwoGbW9kdWxlGAEgASgLMhsuc2lyc2kuaHlwZXJ2aXNvci52MS5Nb2R1bGUSHAoUcmVjb3ZlcnlfZGlmZmVyZW5jZXMYAiABKAUiawoUSW5zdGFsbE1vZHVsZVJlcXVlc3QSDAoEd2FzbRgBIAEoDBIVCg12YWxpZGF0ZV9vbmx5GAIgASgIEi4KBHN3YXAYAyABKAsyIC5zaXJzaS5oeXBlcnZpc29yLnYxLlN3YXBPcHRpb25zIqUBChVJbnN0YWxsTW9kdWxlUmVzcG9uc2USKwoGbW9kdWxlGAEgASgLMhsuc2lyc2kuaHlwZXJ2aXNvci52MS5Nb2R1bGUSLwoIcmV2aXNpb24YAiABKAsyHS5zaXJzaS5oeXBlcnZpc29yLnYxLlJldmlzaW9uEi4KBHN3YXAYAyABKAsyIC5zaXJzaS5oeXBlcnZpc29yLnYxLlN3YXBTdW1tYXJ5IlMKE1JlbG9hZE1vZHVsZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIuCgRzd2FwGAIgASgLMiAuc2lyc2kuaHlwZXJ2aXNvci52MS5Td2FwT3B0aW9ucyJzChRSZWxvYWRNb2R1bGVSZXNwb25zZRIrCgZtb2R1bGUYASABKAsyGy5zaXJzaS5oeXBlcnZpc29yLnYxLk1vZHVsZRIuCgRzd2FwGAIgASgLMiAuc2lyc2kuaHlwZXJ2aXNvci52MS5Td2FwU3VtbWFyeSJlChVSb2xsYmFja01vZHVsZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZkaWdlc3QYAiABKAkSLgoEc3dhcBgDIAEoCzIgLnNpcnNpLmh5cGVydmlzb3IudjEuU3dhcE9wdGlvbnMidQoWUm9sbGJhY2tNb2R1bGVSZXNwb25zZRIrCgZtb2R1bGUYASABKAsyGy5zaXJzaS5oeXBlcnZpc29yLnYxLk1vZHVsZRIuCgRzd2FwGAIgASgLMiAuc2lyc2kuaHlwZXJ2aXNvci52MS5Td2FwU3VtbWFyeSIjChNSZW1vdmVNb2R1bGVSZXF1ZXN0EgwKBG5hbWUYASABKAkiQwoUUmVtb3ZlTW9kdWxlUmVzcG9uc2USKwoGbW9kdWxlGAEgASgLMhsuc2lyc2kuaHlwZXJ2aXNvci52MS5Nb2R1bGUixwEKC1N3YXBTdW1tYXJ5Eg0KBW1vdmVkGAEgASgFEgwKBGtlcHQYAiABKAUSDgoGZmFpbGVkGAMgASgFEhYKDmZhaWx1cmVfcmVhc29uGAQgASgJEhAKCHJldmVydGVkGAUgASgFEg8KB3N3YXBfaWQYBiABKAkSLQoFc3RhdGUYByABKA4yHi5zaXJzaS5oeXBlcnZpc29yLnYxLlN3YXBTdGF0ZRIOCgZyZWFzb24YCCABKAkSEQoJcmVoZWFyc2FsGAkgAygJIqoDCgRTd2FwEg8KB3N3YXBfaWQYASABKAkSDgoGbW9kdWxlGAIgASgJEhMKC2Zyb21fZGlnZXN0GAMgASgJEhEKCXRvX2RpZ2VzdBgEIAEoCRItCgVzdGF0ZRgFIAEoDjIeLnNpcnNpLmh5cGVydmlzb3IudjEuU3dhcFN0YXRlEg4KBnJlYXNvbhgGIAEoCRIuCgpzdGFydGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOY2FuYXJ5X3BlcmNlbnQYCSABKAUSEAoId2F0Y2hfbXMYCiABKAMSDQoFbW92ZWQYCyABKAUSDAoEa2VwdBgMIAEoBRIOCgZmYWlsZWQYDSABKAUSEAoIcmV2ZXJ0ZWQYDiABKAUSFAoMcGF1c2VfcDUwX21zGA8gASgBEhQKDHBhdXNlX3A5OV9tcxgQIAEoARIUCgxwYXVzZV9tYXhfbXMYESABKAESEQoJcmVoZWFyc2FsGBIgAygJIjUKEExpc3RTd2Fwc1JlcXVlc3QSDgoGbW9kdWxlGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBSI9ChFMaXN0U3dhcHNSZXNwb25zZRIoCgVzd2FwcxgBIAMoCzIZLnNpcnNpLmh5cGVydmlzb3IudjEuU3dhcCLGAQoFQXVkaXQSDgoGYWdlbnRzGAEgASgDEhAKCHJlY2VpdmVkGAIgASgDEgwKBGRvbmUYAyABKAMSDwoHcGVuZGluZxgEIAEoAxIVCg1kZWFkX2xldHRlcmVkGAUgASgDEg4KBm91dGJveBgGIAEoAxIOCgZ0aW1lcnMYByABKAMSMwoIZmluZGluZ3MYCCADKAsyIS5zaXJzaS5oeXBlcnZpc29yLnYxLkF1ZGl0RmluZGluZxIQCghiYWxhbmNlZBgJIAEoCCJECgxBdWRpdEZpbmRpbmcSEAoIYWdlbnRfaWQYASABKAkSDQoFY2hlY2sYAiABKAkSEwoLZXhwbGFuYXRpb24YAyABKAkiJQoRQXVkaXRBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiPwoSQXVkaXRBZ2VudFJlc3BvbnNlEikKBWF1ZGl0GAEgASgLMhouc2lyc2kuaHlwZXJ2aXNvci52MS5BdWRpdCIoChBBdWRpdEhvc3RSZXF1ZXN0EhQKDG1heF9maW5kaW5ncxgBIAEoBSI+ChFBdWRpdEhvc3RSZXNwb25zZRIpCgVhdWRpdBgBIAEoCzIaLnNpcnNpLmh5cGVydmlzb3IudjEuQXVkaXQipgEKBkNvbW1pdBIQCghzZXF1ZW5jZRgBIAEoAxINCgVjYXVzZRgCIAEoCRIQCghjYXVzZV9pZBgDIAEoCRIwCgxjb21taXR0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmRpZ2VzdBgFIAEoCRISCgpzdGF0ZV9raW5kGAYgASgJEhMKC3N0YXRlX2J5dGVzGAcgASgDIlIKEkxpc3RDb21taXRzUmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRIXCg9iZWZvcmVfc2VxdWVuY2UYAiABKAMSEQoJcGFnZV9zaXplGAMgASgFIkMKE0xpc3RDb21taXRzUmVzcG9uc2USLAoHY29tbWl0cxgBIAMoCzIbLnNpcnNpLmh5cGVydmlzb3IudjEuQ29tbWl0IjwKE0luc3BlY3RTdGF0ZVJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSEwoLYXRfc2VxdWVuY2UYAiABKAMisgIKFEluc3BlY3RTdGF0ZVJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgDEg4KBmRpZ2VzdBgCIAEoCRIWCg5tb2R1bGVfdmVyc2lvbhgDIAEoCRIUCgxtZW1vcnlfYnl0ZXMYBCABKAMSMQoHdG91Y2hlZBgFIAMoCzIgLnNpcnNpLmh5cGVydmlzb3IudjEuTWVtb3J5UmFuZ2USMQoHZ2xvYmFscxgGIAMoCzIgLnNpcnNpLmh5cGVydmlzb3IudjEuR3Vlc3RHbG9iYWwSEQoJc3VzcGVuZGVkGAcgASgIEjMKBXNhdmVkGAggASgLMh8uc2lyc2kuaHlwZXJ2aXNvci52MS5TYXZlZFN0YXRlSACIAQESEgoKc2F2ZV9lcnJvchgJIAEoCUIICgZfc2F2ZWQiLAoLTWVtb3J5UmFuZ2USDQoFc3RhcnQYASABKAMSDgoGbGVuZ3RoGAIgASgDIjgKC0d1ZXN0R2xvYmFsEgwKBG5hbWUYASABKAkSDAoEdHlwZRgCIAEoCRINCgV2YWx1ZRgDIAEoCSIrCgpTYXZlZFN0YXRlEg4KBnNjaGVtYRgBIAEoBRINCgVzdGF0ZRgCIAEoDCI5ChBGb3JrQWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEhMKC2F0X3NlcXVlbmNlGAIgASgDIiUKEUZvcmtBZ2VudFJlc3BvbnNlEhAKCGFnZW50X2lkGAEgASgJIicKE1JlbGVhc2VBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiFgoUUmVsZWFzZUFnZW50UmVzcG9uc2Ui7AEKCkRlYWRMZXR0ZXISFgoOZGVhZF9sZXR0ZXJfaWQYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSEgoKc2Vzc2lvbl9pZBgDIAEoCRIXCg9zb3VyY2VfYWdlbnRfaWQYBCABKAkSEgoKbWVzc2FnZV9pZBgFIAEoCRIOCgZyZWFzb24YBiABKAkSEwoLZXhwbGFuYXRpb24YByABKAkSEAoIYXR0ZW1wdHMYCCABKAUSKwoHZGVhZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY29udGVudBgKIAEoCSJkChZMaXN0RGVhZExldHRlcnNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSEQoJYmVmb3JlX2lkGAMgASgJEhEKCXBhZ2Vfc2l6ZRgEIAEoBSJQChdMaXN0RGVhZExldHRlcnNSZXNwb25zZRI1CgxkZWFkX2xldHRlcnMYASADKAsyHy5zaXJzaS5oeXBlcnZpc29yLnYxLkRlYWRMZXR0ZXIiLgoUR2V0RGVhZExldHRlclJlcXVlc3QSFgoOZGVhZF9sZXR0ZXJfaWQYASABKAkiTQoVR2V0RGVhZExldHRlclJlc3BvbnNlEjQKC2RlYWRfbGV0dGVyGAEgASgLMh8uc2lyc2kuaHlwZXJ2aXNvci52MS5EZWFkTGV0dGVyIjAKFlJldHJ5RGVhZExldHRlclJlcXVlc3QSFgoOZGVhZF9sZXR0ZXJfaWQYASABKAkiQQoXUmV0cnlEZWFkTGV0dGVyUmVzcG9uc2USDwoHY29udGVudBgBIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAIgASgJIi8KFURyb3BEZWFkTGV0dGVyUmVxdWVzdBIWCg5kZWFkX2xldHRlcl9pZBgBIAEoCSIYChZEcm9wRGVhZExldHRlclJlc3BvbnNlIt8BCgZNb2R1bGUSDAoEbmFtZRgBIAEoCRIvCgVzdGF0ZRgCIAEoDjIgLnNpcnNpLmh5cGVydmlzb3IudjEuTW9kdWxlU3RhdGUSLQoGYWN0aXZlGAMgASgLMh0uc2lyc2kuaHlwZXJ2aXNvci52MS5SZXZpc2lvbhIwCglyZXZpc2lvbnMYBCADKAsyHS5zaXJzaS5oeXBlcnZpc29yLnYxLlJldmlzaW9uEhMKC2xpdmVfYWdlbnRzGAUgASgFEhIKCmxhc3RfZXJyb3IYBiABKAkSDAoEZmlsZRgHIAEoCSLeAgoIUmV2aXNpb24SDgoGZGlnZXN0GAEgASgJEg4KBm1vZHVsZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEjEKBXN0YXRlGAQgASgOMiIuc2lyc2kuaHlwZXJ2aXNvci52MS5SZXZpc2lvblN0YXRlEg4KBnJlYXNvbhgFIAEoCRISCgpzaXplX2J5dGVzGAYgASgDEhsKE3ByZXBhcmVkX3NpemVfYnl0ZXMYByABKAMSMAoMaW5zdGFsbGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtsaXZlX2FnZW50cxgJIAEoBRIVCg1tYW5pZmVzdF9qc29uGAogASgJEhcKD3ByZXBhcmVfdGltZV9tcxgLIAEoARIPCgdpbXBvcnRzGAwgAygJEg8KB2V4cG9ydHMYDSADKAkSFAoMdW5jYXB0dXJhYmxlGA4gASgJKoICCglTd2FwU3RhdGUSGgoWU1dBUF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVNXQVBfU1RBVEVfUkVIRUFSU0lORxABEhUKEVNXQVBfU1RBVEVfQ0FOQVJZEAISFQoRU1dBUF9TVEFURV9NT1ZJTkcQAxIXChNTV0FQX1NUQVRFX1dBVENISU5HEAQSEwoPU1dBUF9TVEFURV9LRVBUEAUSGAoUU1dBUF9TVEFURV9SRVZFUlRJTkcQBhIXChNTV0FQX1NUQVRFX1JFVkVSVEVEEAcSFwoTU1dBUF9TVEFURV9SRUpFQ1RFRBAIEhYKElNXQVBfU1RBVEVfRFJZX1JVThAJKncKC01vZHVsZVN0YXRlEhwKGE1PRFVMRV9TVEFURV9VTlNQRUNJRklFRBAAEhcKE01PRFVMRV9TVEFURV9BQ1RJVkUQARIYChRNT0RVTEVfU1RBVEVfUkVUSVJFRBACEhcKE01PRFVMRV9TVEFURV9GQUlMRUQQAyqrAQoNUmV2aXNpb25TdGF0ZRIeChpSRVZJU0lPTl9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVJFVklTSU9OX1NUQVRFX0FDVElWRRABEh0KGVJFVklTSU9OX1NUQVRFX1NVUEVSU0VERUQQAhIbChdSRVZJU0lPTl9TVEFURV9SRUpFQ1RFRBADEiMKH1JFVklTSU9OX1NUQVRFX1BFTkRJTkdfQVBQUk9WQUwQBDK8DQoRSHlwZXJ2aXNvclNlcnZpY2USYAoLTGlzdE1vZHVsZXMSJy5zaXJzaS5oeXBlcnZpc29yLnYxLkxpc3RNb2R1bGVzUmVxdWVzdBooLnNpcnNpLmh5cGVydmlzb3IudjEuTGlzdE1vZHVsZXNSZXNwb25zZRJaCglHZXRNb2R1bGUSJS5zaXJzaS5oeXBlcnZpc29yLnYxLkdldE1vZHVsZVJlcXVlc3QaJi5zaXJzaS5oeXBlcnZpc29yLnYxLkdldE1vZHVsZVJlc3BvbnNlEmYKDUluc3RhbGxNb2R1bGUSKS5zaXJzaS5oeXBlcnZpc29yLnYxLkluc3RhbGxNb2R1bGVSZXF1ZXN0Giouc2lyc2kuaHlwZXJ2aXNvci52MS5JbnN0YWxsTW9kdWxlUmVzcG9uc2USYwoMUmVsb2FkTW9kdWxlEiguc2lyc2kuaHlwZXJ2aXNvci52MS5SZWxvYWRNb2R1bGVSZXF1ZXN0Gikuc2lyc2kuaHlwZXJ2aXNvci52MS5SZWxvYWRNb2R1bGVSZXNwb25zZRJpCg5Sb2xsYmFja01vZHVsZRIqLnNpcnNpLmh5cGVydmlzb3IudjEuUm9sbGJhY2tNb2R1bGVSZXF1ZXN0Gisuc2lyc2kuaHlwZXJ2aXNvci52MS5Sb2xsYmFja01vZHVsZVJlc3BvbnNlEmMKDFJlbW92ZU1vZHVsZRIoLnNpcnNpLmh5cGVydmlzb3IudjEuUmVtb3ZlTW9kdWxlUmVxdWVzdBopLnNpcnNpLmh5cGVydmlzb3IudjEuUmVtb3ZlTW9kdWxlUmVzcG9uc2USWgoJTGlzdFN3YXBzEiUuc2lyc2kuaHlwZXJ2aXNvci52MS5MaXN0U3dhcHNSZXF1ZXN0GiYuc2lyc2kuaHlwZXJ2aXNvci52MS5MaXN0U3dhcHNSZXNwb25zZRJdCgpBdWRpdEFnZW50EiYuc2lyc2kuaHlwZXJ2aXNvci52MS5BdWRpdEFnZW50UmVxdWVzdBonLnNpcnNpLmh5cGVydmlzb3IudjEuQXVkaXRBZ2VudFJlc3BvbnNlEloKCUF1ZGl0SG9zdBIlLnNpcnNpLmh5cGVydmlzb3IudjEuQXVkaXRIb3N0UmVxdWVzdBomLnNpcnNpLmh5cGVydmlzb3IudjEuQXVkaXRIb3N0UmVzcG9uc2USYAoLTGlzdENvbW1pdHMSJy5zaXJzaS5oeXBlcnZpc29yLnYxLkxpc3RDb21taXRzUmVxdWVzdBooLnNpcnNpLmh5cGVydmlzb3IudjEuTGlzdENvbW1pdHNSZXNwb25zZRJjCgxJbnNwZWN0U3RhdGUSKC5zaXJzaS5oeXBlcnZpc29yLnYxLkluc3BlY3RTdGF0ZVJlcXVlc3QaKS5zaXJzaS5oeXBlcnZpc29yLnYxLkluc3BlY3RTdGF0ZVJlc3BvbnNlEloKCUZvcmtBZ2VudBIlLnNpcnNpLmh5cGVydmlzb3IudjEuRm9ya0FnZW50UmVxdWVzdBomLnNpcnNpLmh5cGVydmlzb3IudjEuRm9ya0FnZW50UmVzcG9uc2USYwoMUmVsZWFzZUFnZW50Eiguc2lyc2kuaHlwZXJ2aXNvci52MS5SZWxlYXNlQWdlbnRSZXF1ZXN0Gikuc2lyc2kuaHlwZXJ2aXNvci52MS5SZWxlYXNlQWdlbnRSZXNwb25zZRJsCg9MaXN0RGVhZExldHRlcnMSKy5zaXJzaS5oeXBlcnZpc29yLnYxLkxpc3REZWFkTGV0dGVyc1JlcXVlc3QaLC5zaXJzaS5oeXBlcnZpc29yLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlEmYKDUdldERlYWRMZXR0ZXISKS5zaXJzaS5oeXBlcnZpc29yLnYxLkdldERlYWRMZXR0ZXJSZXF1ZXN0Giouc2lyc2kuaHlwZXJ2aXNvci52MS5HZXREZWFkTGV0dGVyUmVzcG9uc2USbAoPUmV0cnlEZWFkTGV0dGVyEisuc2lyc2kuaHlwZXJ2aXNvci52MS5SZXRyeURlYWRMZXR0ZXJSZXF1ZXN0Giwuc2lyc2kuaHlwZXJ2aXNvci52MS5SZXRyeURlYWRMZXR0ZXJSZXNwb25zZRJpCg5Ecm9wRGVhZExldHRlchIqLnNpcnNpLmh5cGVydmlzb3IudjEuRHJvcERlYWRMZXR0ZXJSZXF1ZXN0Gisuc2lyc2kuaHlwZXJ2aXNvci52MS5Ecm9wRGVhZExldHRlclJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("CixzaXJzaS9oeXBlcnZpc29yL3YxL2h5cGVydmlzb3Jfc2VydmljZS5wcm90bxITc2lyc2kuaHlwZXJ2aXNvci52MSKZAwoESG9zdBIPCgdob3N0X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEem9uZRgDIAEoCRI1CgZsYWJlbHMYBCADKAsyJS5zaXJzaS5oeXBlcnZpc29yLnYxLkhvc3QuTGFiZWxzRW50cnkSFAoMZ3JwY19hZGRyZXNzGAUgASgJEhQKDGh0dHBfYWRkcmVzcxgGIAEoCRIPCgd2ZXJzaW9uGAcgASgJEg0KBXN0YXRlGAggASgJEi0KCWpvaW5lZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNbGVhc2VfbGVmdF9tcxgKIAEoAxIOCgZhZ2VudHMYCyABKAMSFwoPcmVzaWRlbnRfYWdlbnRzGAwgASgDEhYKDnJlc2lkZW50X2J5dGVzGA0gASgDEhAKCGNhcGFjaXR5GA4gASgDEgsKA2NwdRgPIAEoARIMCgRzZWxmGBAgASgIGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiEgoQTGlzdEhvc3RzUmVxdWVzdCI9ChFMaXN0SG9zdHNSZXNwb25zZRIoCgVob3N0cxgBIAMoCzIZLnNpcnNpLmh5cGVydmlzb3IudjEuSG9zdCIeCg5HZXRIb3N0UmVxdWVzdBIMCgRob3N0GAEgASgJIjoKD0dldEhvc3RSZXNwb25zZRInCgRob3N0GAEgASgLMhkuc2lyc2kuaHlwZXJ2aXNvci52MS5Ib3N0IiAKEERyYWluSG9zdFJlcXVlc3QSDAoEaG9zdBgBIAEoCSK6AQoRRHJhaW5Ib3N0UmVzcG9uc2USDQoFbW92ZWQYASABKAMSDAoEbGVmdBgCIAEoAxIOCgZmYWlsZWQYAyABKAMSDAoEZG9uZRgEIAEoCBIUCgxwYXVzZV9wNTBfbXMYBSABKAESFAoMcGF1c2VfcDk5X21zGAYgASgBEhQKDHBhdXNlX21heF9tcxgHIAEoARISCgplbGFwc2VkX21zGAggASgDEhQKDGxhc3RfZmFpbHVyZRgJIAEoCSIiChJVbmRyYWluSG9zdFJlcXVlc3QSDAoEaG9zdBgBIAEoCSI+ChNVbmRyYWluSG9zdFJlc3BvbnNlEicKBGhvc3QYASABKAsyGS5zaXJzaS5oeXBlcnZpc29yLnYxLkhvc3QiMgoQTW92ZUFnZW50UmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRIMCgRob3N0GAIgASgJIl4KEU1vdmVBZ2VudFJlc3BvbnNlEicKBGhvc3QYASABKAsyGS5zaXJzaS5oeXBlcnZpc29yLnYxLkhvc3QSDgoGc3RheWVkGAIgASgIEhAKCHBhdXNlX21zGAMgASgBIhEKD0dldEZsZWV0UmVxdWVzdCKHAgoQR2V0RmxlZXRSZXNwb25zZRIQCghpbl9mbGVldBgBIAEoCBIoCgVob3N0cxgCIAMoCzIZLnNpcnNpLmh5cGVydmlzb3IudjEuSG9zdBIPCgdvcnBoYW5zGAMgASgDEkMKB3NlcnZlcnMYBCADKAsyMi5zaXJzaS5oeXBlcnZpc29yLnYxLkdldEZsZWV0UmVzcG9uc2UuU2VydmVyc0VudHJ5EjEKB21vZHVsZXMYBSADKAsyIC5zaXJzaS5oeXBlcnZpc29yLnYxLkZsZWV0TW9kdWxlGi4KDFNlcnZlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImsKC0ZsZWV0TW9kdWxlEg4KBm1vZHVsZRgBIAEoCRIOCgZkaWdlc3QYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgDEhcKD2RpZmZlcmluZ19ob3N0cxgFIAMoCSJaCgtTd2FwT3B0aW9ucxIWCg5jYW5hcnlfcGVyY2VudBgBIAEoBRIVCgh3YXRjaF9tcxgCIAEoA0gAiAEBEg8KB2RyeV9ydW4YAyABKAhCCwoJX3dhdGNoX21zIhQKEkxpc3RNb2R1bGVzUmVxdWVzdCJDChNMaXN0TW9kdWxlc1Jlc3BvbnNlEiwKB21vZHVsZXMYASADKAsyGy5zaXJzaS5oeXBlcnZpc29yLnYxLk1vZHVsZSIgChBHZXRNb2R1bGVSZXF1ZXN0EgwKBG5hbWUYASABKAkiXgoRR2V0TW9kdWxlUmVzcG9uc2USKwoGbW9kdWxlGAEgASgLMhsuc2lyc2kuaHlwZXJ2aXNvci52MS5Nb2R1bGUSHAoUcmVjb3ZlcnlfZGlmZmVyZW5jZXMYAiABKAUiawoUSW5zdGFsbE1vZHVsZVJlcXVlc3QSDAoEd2FzbRgBIAEoDBIVCg12YWxpZGF0ZV9vbmx5GAIgASgIEi4KBHN3YXAYAyABKAsyIC5zaXJzaS5oeXBlcnZpc29yLnYxLlN3YXBPcHRpb25zIqUBChVJbnN0YWxsTW9kdWxlUmVzcG9uc2USKwoGbW9kdWxlGAEgASgLMhsuc2lyc2kuaHlwZXJ2aXNvci52MS5Nb2R1bGUSLwoIcmV2aXNpb24YAiABKAsyHS5zaXJzaS5oeXBlcnZpc29yLnYxLlJldmlzaW9uEi4KBHN3YXAYAyABKAsyIC5zaXJzaS5oeXBlcnZpc29yLnYxLlN3YXBTdW1tYXJ5IlMKE1JlbG9hZE1vZHVsZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIuCgRzd2FwGAIgASgLMiAuc2lyc2kuaHlwZXJ2aXNvci52MS5Td2FwT3B0aW9ucyJzChRSZWxvYWRNb2R1bGVSZXNwb25zZRIrCgZtb2R1bGUYASABKAsyGy5zaXJzaS5oeXBlcnZpc29yLnYxLk1vZHVsZRIuCgRzd2FwGAIgASgLMiAuc2lyc2kuaHlwZXJ2aXNvci52MS5Td2FwU3VtbWFyeSJlChVSb2xsYmFja01vZHVsZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZkaWdlc3QYAiABKAkSLgoEc3dhcBgDIAEoCzIgLnNpcnNpLmh5cGVydmlzb3IudjEuU3dhcE9wdGlvbnMidQoWUm9sbGJhY2tNb2R1bGVSZXNwb25zZRIrCgZtb2R1bGUYASABKAsyGy5zaXJzaS5oeXBlcnZpc29yLnYxLk1vZHVsZRIuCgRzd2FwGAIgASgLMiAuc2lyc2kuaHlwZXJ2aXNvci52MS5Td2FwU3VtbWFyeSIjChNSZW1vdmVNb2R1bGVSZXF1ZXN0EgwKBG5hbWUYASABKAkiQwoUUmVtb3ZlTW9kdWxlUmVzcG9uc2USKwoGbW9kdWxlGAEgASgLMhsuc2lyc2kuaHlwZXJ2aXNvci52MS5Nb2R1bGUixwEKC1N3YXBTdW1tYXJ5Eg0KBW1vdmVkGAEgASgFEgwKBGtlcHQYAiABKAUSDgoGZmFpbGVkGAMgASgFEhYKDmZhaWx1cmVfcmVhc29uGAQgASgJEhAKCHJldmVydGVkGAUgASgFEg8KB3N3YXBfaWQYBiABKAkSLQoFc3RhdGUYByABKA4yHi5zaXJzaS5oeXBlcnZpc29yLnYxLlN3YXBTdGF0ZRIOCgZyZWFzb24YCCABKAkSEQoJcmVoZWFyc2FsGAkgAygJIqoDCgRTd2FwEg8KB3N3YXBfaWQYASABKAkSDgoGbW9kdWxlGAIgASgJEhMKC2Zyb21fZGlnZXN0GAMgASgJEhEKCXRvX2RpZ2VzdBgEIAEoCRItCgVzdGF0ZRgFIAEoDjIeLnNpcnNpLmh5cGVydmlzb3IudjEuU3dhcFN0YXRlEg4KBnJlYXNvbhgGIAEoCRIuCgpzdGFydGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOY2FuYXJ5X3BlcmNlbnQYCSABKAUSEAoId2F0Y2hfbXMYCiABKAMSDQoFbW92ZWQYCyABKAUSDAoEa2VwdBgMIAEoBRIOCgZmYWlsZWQYDSABKAUSEAoIcmV2ZXJ0ZWQYDiABKAUSFAoMcGF1c2VfcDUwX21zGA8gASgBEhQKDHBhdXNlX3A5OV9tcxgQIAEoARIUCgxwYXVzZV9tYXhfbXMYESABKAESEQoJcmVoZWFyc2FsGBIgAygJIjUKEExpc3RTd2Fwc1JlcXVlc3QSDgoGbW9kdWxlGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBSI9ChFMaXN0U3dhcHNSZXNwb25zZRIoCgVzd2FwcxgBIAMoCzIZLnNpcnNpLmh5cGVydmlzb3IudjEuU3dhcCLGAQoFQXVkaXQSDgoGYWdlbnRzGAEgASgDEhAKCHJlY2VpdmVkGAIgASgDEgwKBGRvbmUYAyABKAMSDwoHcGVuZGluZxgEIAEoAxIVCg1kZWFkX2xldHRlcmVkGAUgASgDEg4KBm91dGJveBgGIAEoAxIOCgZ0aW1lcnMYByABKAMSMwoIZmluZGluZ3MYCCADKAsyIS5zaXJzaS5oeXBlcnZpc29yLnYxLkF1ZGl0RmluZGluZxIQCghiYWxhbmNlZBgJIAEoCCJECgxBdWRpdEZpbmRpbmcSEAoIYWdlbnRfaWQYASABKAkSDQoFY2hlY2sYAiABKAkSEwoLZXhwbGFuYXRpb24YAyABKAkiJQoRQXVkaXRBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiPwoSQXVkaXRBZ2VudFJlc3BvbnNlEikKBWF1ZGl0GAEgASgLMhouc2lyc2kuaHlwZXJ2aXNvci52MS5BdWRpdCIoChBBdWRpdEhvc3RSZXF1ZXN0EhQKDG1heF9maW5kaW5ncxgBIAEoBSI+ChFBdWRpdEhvc3RSZXNwb25zZRIpCgVhdWRpdBgBIAEoCzIaLnNpcnNpLmh5cGVydmlzb3IudjEuQXVkaXQipgEKBkNvbW1pdBIQCghzZXF1ZW5jZRgBIAEoAxINCgVjYXVzZRgCIAEoCRIQCghjYXVzZV9pZBgDIAEoCRIwCgxjb21taXR0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmRpZ2VzdBgFIAEoCRISCgpzdGF0ZV9raW5kGAYgASgJEhMKC3N0YXRlX2J5dGVzGAcgASgDIlIKEkxpc3RDb21taXRzUmVxdWVzdBIQCghhZ2VudF9pZBgBIAEoCRIXCg9iZWZvcmVfc2VxdWVuY2UYAiABKAMSEQoJcGFnZV9zaXplGAMgASgFIkMKE0xpc3RDb21taXRzUmVzcG9uc2USLAoHY29tbWl0cxgBIAMoCzIbLnNpcnNpLmh5cGVydmlzb3IudjEuQ29tbWl0IjwKE0luc3BlY3RTdGF0ZVJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkSEwoLYXRfc2VxdWVuY2UYAiABKAMisgIKFEluc3BlY3RTdGF0ZVJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgDEg4KBmRpZ2VzdBgCIAEoCRIWCg5tb2R1bGVfdmVyc2lvbhgDIAEoCRIUCgxtZW1vcnlfYnl0ZXMYBCABKAMSMQoHdG91Y2hlZBgFIAMoCzIgLnNpcnNpLmh5cGVydmlzb3IudjEuTWVtb3J5UmFuZ2USMQoHZ2xvYmFscxgGIAMoCzIgLnNpcnNpLmh5cGVydmlzb3IudjEuR3Vlc3RHbG9iYWwSEQoJc3VzcGVuZGVkGAcgASgIEjMKBXNhdmVkGAggASgLMh8uc2lyc2kuaHlwZXJ2aXNvci52MS5TYXZlZFN0YXRlSACIAQESEgoKc2F2ZV9lcnJvchgJIAEoCUIICgZfc2F2ZWQiLAoLTWVtb3J5UmFuZ2USDQoFc3RhcnQYASABKAMSDgoGbGVuZ3RoGAIgASgDIjgKC0d1ZXN0R2xvYmFsEgwKBG5hbWUYASABKAkSDAoEdHlwZRgCIAEoCRINCgV2YWx1ZRgDIAEoCSIrCgpTYXZlZFN0YXRlEg4KBnNjaGVtYRgBIAEoBRINCgVzdGF0ZRgCIAEoDCI5ChBGb3JrQWdlbnRSZXF1ZXN0EhAKCGFnZW50X2lkGAEgASgJEhMKC2F0X3NlcXVlbmNlGAIgASgDIiUKEUZvcmtBZ2VudFJlc3BvbnNlEhAKCGFnZW50X2lkGAEgASgJIicKE1JlbGVhc2VBZ2VudFJlcXVlc3QSEAoIYWdlbnRfaWQYASABKAkiFgoUUmVsZWFzZUFnZW50UmVzcG9uc2Ui7AEKCkRlYWRMZXR0ZXISFgoOZGVhZF9sZXR0ZXJfaWQYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSEgoKc2Vzc2lvbl9pZBgDIAEoCRIXCg9zb3VyY2VfYWdlbnRfaWQYBCABKAkSEgoKbWVzc2FnZV9pZBgFIAEoCRIOCgZyZWFzb24YBiABKAkSEwoLZXhwbGFuYXRpb24YByABKAkSEAoIYXR0ZW1wdHMYCCABKAUSKwoHZGVhZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY29udGVudBgKIAEoCSJkChZMaXN0RGVhZExldHRlcnNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSEQoJYmVmb3JlX2lkGAMgASgJEhEKCXBhZ2Vfc2l6ZRgEIAEoBSJQChdMaXN0RGVhZExldHRlcnNSZXNwb25zZRI1CgxkZWFkX2xldHRlcnMYASADKAsyHy5zaXJzaS5oeXBlcnZpc29yLnYxLkRlYWRMZXR0ZXIiLgoUR2V0RGVhZExldHRlclJlcXVlc3QSFgoOZGVhZF9sZXR0ZXJfaWQYASABKAkiTQoVR2V0RGVhZExldHRlclJlc3BvbnNlEjQKC2RlYWRfbGV0dGVyGAEgASgLMh8uc2lyc2kuaHlwZXJ2aXNvci52MS5EZWFkTGV0dGVyIjAKFlJldHJ5RGVhZExldHRlclJlcXVlc3QSFgoOZGVhZF9sZXR0ZXJfaWQYASABKAkiQQoXUmV0cnlEZWFkTGV0dGVyUmVzcG9uc2USDwoHY29udGVudBgBIAEoCRIVCg1lcnJvcl9tZXNzYWdlGAIgASgJIi8KFURyb3BEZWFkTGV0dGVyUmVxdWVzdBIWCg5kZWFkX2xldHRlcl9pZBgBIAEoCSIYChZEcm9wRGVhZExldHRlclJlc3BvbnNlIt8BCgZNb2R1bGUSDAoEbmFtZRgBIAEoCRIvCgVzdGF0ZRgCIAEoDjIgLnNpcnNpLmh5cGVydmlzb3IudjEuTW9kdWxlU3RhdGUSLQoGYWN0aXZlGAMgASgLMh0uc2lyc2kuaHlwZXJ2aXNvci52MS5SZXZpc2lvbhIwCglyZXZpc2lvbnMYBCADKAsyHS5zaXJzaS5oeXBlcnZpc29yLnYxLlJldmlzaW9uEhMKC2xpdmVfYWdlbnRzGAUgASgFEhIKCmxhc3RfZXJyb3IYBiABKAkSDAoEZmlsZRgHIAEoCSLeAgoIUmV2aXNpb24SDgoGZGlnZXN0GAEgASgJEg4KBm1vZHVsZRgCIAEoCRIPCgd2ZXJzaW9uGAMgASgJEjEKBXN0YXRlGAQgASgOMiIuc2lyc2kuaHlwZXJ2aXNvci52MS5SZXZpc2lvblN0YXRlEg4KBnJlYXNvbhgFIAEoCRISCgpzaXplX2J5dGVzGAYgASgDEhsKE3ByZXBhcmVkX3NpemVfYnl0ZXMYByABKAMSMAoMaW5zdGFsbGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtsaXZlX2FnZW50cxgJIAEoBRIVCg1tYW5pZmVzdF9qc29uGAogASgJEhcKD3ByZXBhcmVfdGltZV9tcxgLIAEoARIPCgdpbXBvcnRzGAwgAygJEg8KB2V4cG9ydHMYDSADKAkSFAoMdW5jYXB0dXJhYmxlGA4gASgJKoICCglTd2FwU3RhdGUSGgoWU1dBUF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVNXQVBfU1RBVEVfUkVIRUFSU0lORxABEhUKEVNXQVBfU1RBVEVfQ0FOQVJZEAISFQoRU1dBUF9TVEFURV9NT1ZJTkcQAxIXChNTV0FQX1NUQVRFX1dBVENISU5HEAQSEwoPU1dBUF9TVEFURV9LRVBUEAUSGAoUU1dBUF9TVEFURV9SRVZFUlRJTkcQBhIXChNTV0FQX1NUQVRFX1JFVkVSVEVEEAcSFwoTU1dBUF9TVEFURV9SRUpFQ1RFRBAIEhYKElNXQVBfU1RBVEVfRFJZX1JVThAJKncKC01vZHVsZVN0YXRlEhwKGE1PRFVMRV9TVEFURV9VTlNQRUNJRklFRBAAEhcKE01PRFVMRV9TVEFURV9BQ1RJVkUQARIYChRNT0RVTEVfU1RBVEVfUkVUSVJFRBACEhcKE01PRFVMRV9TVEFURV9GQUlMRUQQAyqrAQoNUmV2aXNpb25TdGF0ZRIeChpSRVZJU0lPTl9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVJFVklTSU9OX1NUQVRFX0FDVElWRRABEh0KGVJFVklTSU9OX1NUQVRFX1NVUEVSU0VERUQQAhIbChdSRVZJU0lPTl9TVEFURV9SRUpFQ1RFRBADEiMKH1JFVklTSU9OX1NUQVRFX1BFTkRJTkdfQVBQUk9WQUwQBDLjEQoRSHlwZXJ2aXNvclNlcnZpY2USYAoLTGlzdE1vZHVsZXMSJy5zaXJzaS5oeXBlcnZpc29yLnYxLkxpc3RNb2R1bGVzUmVxdWVzdBooLnNpcnNpLmh5cGVydmlzb3IudjEuTGlzdE1vZHVsZXNSZXNwb25zZRJaCglHZXRNb2R1bGUSJS5zaXJzaS5oeXBlcnZpc29yLnYxLkdldE1vZHVsZVJlcXVlc3QaJi5zaXJzaS5oeXBlcnZpc29yLnYxLkdldE1vZHVsZVJlc3BvbnNlEmYKDUluc3RhbGxNb2R1bGUSKS5zaXJzaS5oeXBlcnZpc29yLnYxLkluc3RhbGxNb2R1bGVSZXF1ZXN0Giouc2lyc2kuaHlwZXJ2aXNvci52MS5JbnN0YWxsTW9kdWxlUmVzcG9uc2USYwoMUmVsb2FkTW9kdWxlEiguc2lyc2kuaHlwZXJ2aXNvci52MS5SZWxvYWRNb2R1bGVSZXF1ZXN0Gikuc2lyc2kuaHlwZXJ2aXNvci52MS5SZWxvYWRNb2R1bGVSZXNwb25zZRJpCg5Sb2xsYmFja01vZHVsZRIqLnNpcnNpLmh5cGVydmlzb3IudjEuUm9sbGJhY2tNb2R1bGVSZXF1ZXN0Gisuc2lyc2kuaHlwZXJ2aXNvci52MS5Sb2xsYmFja01vZHVsZVJlc3BvbnNlEmMKDFJlbW92ZU1vZHVsZRIoLnNpcnNpLmh5cGVydmlzb3IudjEuUmVtb3ZlTW9kdWxlUmVxdWVzdBopLnNpcnNpLmh5cGVydmlzb3IudjEuUmVtb3ZlTW9kdWxlUmVzcG9uc2USWgoJTGlzdFN3YXBzEiUuc2lyc2kuaHlwZXJ2aXNvci52MS5MaXN0U3dhcHNSZXF1ZXN0GiYuc2lyc2kuaHlwZXJ2aXNvci52MS5MaXN0U3dhcHNSZXNwb25zZRJdCgpBdWRpdEFnZW50EiYuc2lyc2kuaHlwZXJ2aXNvci52MS5BdWRpdEFnZW50UmVxdWVzdBonLnNpcnNpLmh5cGVydmlzb3IudjEuQXVkaXRBZ2VudFJlc3BvbnNlEloKCUF1ZGl0SG9zdBIlLnNpcnNpLmh5cGVydmlzb3IudjEuQXVkaXRIb3N0UmVxdWVzdBomLnNpcnNpLmh5cGVydmlzb3IudjEuQXVkaXRIb3N0UmVzcG9uc2USYAoLTGlzdENvbW1pdHMSJy5zaXJzaS5oeXBlcnZpc29yLnYxLkxpc3RDb21taXRzUmVxdWVzdBooLnNpcnNpLmh5cGVydmlzb3IudjEuTGlzdENvbW1pdHNSZXNwb25zZRJjCgxJbnNwZWN0U3RhdGUSKC5zaXJzaS5oeXBlcnZpc29yLnYxLkluc3BlY3RTdGF0ZVJlcXVlc3QaKS5zaXJzaS5oeXBlcnZpc29yLnYxLkluc3BlY3RTdGF0ZVJlc3BvbnNlEloKCUZvcmtBZ2VudBIlLnNpcnNpLmh5cGVydmlzb3IudjEuRm9ya0FnZW50UmVxdWVzdBomLnNpcnNpLmh5cGVydmlzb3IudjEuRm9ya0FnZW50UmVzcG9uc2USYwoMUmVsZWFzZUFnZW50Eiguc2lyc2kuaHlwZXJ2aXNvci52MS5SZWxlYXNlQWdlbnRSZXF1ZXN0Gikuc2lyc2kuaHlwZXJ2aXNvci52MS5SZWxlYXNlQWdlbnRSZXNwb25zZRJsCg9MaXN0RGVhZExldHRlcnMSKy5zaXJzaS5oeXBlcnZpc29yLnYxLkxpc3REZWFkTGV0dGVyc1JlcXVlc3QaLC5zaXJzaS5oeXBlcnZpc29yLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlEmYKDUdldERlYWRMZXR0ZXISKS5zaXJzaS5oeXBlcnZpc29yLnYxLkdldERlYWRMZXR0ZXJSZXF1ZXN0Giouc2lyc2kuaHlwZXJ2aXNvci52MS5HZXREZWFkTGV0dGVyUmVzcG9uc2USbAoPUmV0cnlEZWFkTGV0dGVyEisuc2lyc2kuaHlwZXJ2aXNvci52MS5SZXRyeURlYWRMZXR0ZXJSZXF1ZXN0Giwuc2lyc2kuaHlwZXJ2aXNvci52MS5SZXRyeURlYWRMZXR0ZXJSZXNwb25zZRJpCg5Ecm9wRGVhZExldHRlchIqLnNpcnNpLmh5cGVydmlzb3IudjEuRHJvcERlYWRMZXR0ZXJSZXF1ZXN0Gisuc2lyc2kuaHlwZXJ2aXNvci52MS5Ecm9wRGVhZExldHRlclJlc3BvbnNlEloKCUxpc3RIb3N0cxIlLnNpcnNpLmh5cGVydmlzb3IudjEuTGlzdEhvc3RzUmVxdWVzdBomLnNpcnNpLmh5cGVydmlzb3IudjEuTGlzdEhvc3RzUmVzcG9uc2USVAoHR2V0SG9zdBIjLnNpcnNpLmh5cGVydmlzb3IudjEuR2V0SG9zdFJlcXVlc3QaJC5zaXJzaS5oeXBlcnZpc29yLnYxLkdldEhvc3RSZXNwb25zZRJcCglEcmFpbkhvc3QSJS5zaXJzaS5oeXBlcnZpc29yLnYxLkRyYWluSG9zdFJlcXVlc3QaJi5zaXJzaS5oeXBlcnZpc29yLnYxLkRyYWluSG9zdFJlc3BvbnNlMAESYAoLVW5kcmFpbkhvc3QSJy5zaXJzaS5oeXBlcnZpc29yLnYxLlVuZHJhaW5Ib3N0UmVxdWVzdBooLnNpcnNpLmh5cGVydmlzb3IudjEuVW5kcmFpbkhvc3RSZXNwb25zZRJaCglNb3ZlQWdlbnQSJS5zaXJzaS5oeXBlcnZpc29yLnYxLk1vdmVBZ2VudFJlcXVlc3QaJi5zaXJzaS5oeXBlcnZpc29yLnYxLk1vdmVBZ2VudFJlc3BvbnNlElcKCEdldEZsZWV0EiQuc2lyc2kuaHlwZXJ2aXNvci52MS5HZXRGbGVldFJlcXVlc3QaJS5zaXJzaS5oeXBlcnZpc29yLnYxLkdldEZsZWV0UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+
+/**
+ * A host of the fleet.
+ *
+ * @generated from message sirsi.hypervisor.v1.Host
+ */
+export type Host = Message<"sirsi.hypervisor.v1.Host"> & {
+  /**
+   * New at each start.
+   *
+   * @generated from field: string host_id = 1;
+   */
+  hostId: string;
+
+  /**
+   * Stays over restarts.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string zone = 3;
+   */
+  zone: string;
+
+  /**
+   * @generated from field: map<string, string> labels = 4;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * @generated from field: string grpc_address = 5;
+   */
+  grpcAddress: string;
+
+  /**
+   * @generated from field: string http_address = 6;
+   */
+  httpAddress: string;
+
+  /**
+   * Of the software.
+   *
+   * @generated from field: string version = 7;
+   */
+  version: string;
+
+  /**
+   * joining, active, draining or drained.
+   *
+   * @generated from field: string state = 8;
+   */
+  state: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp joined_at = 9;
+   */
+  joinedAt?: Timestamp | undefined;
+
+  /**
+   * Until its lease is over unless it is renewed, in milliseconds.
+   *
+   * @generated from field: int64 lease_left_ms = 10;
+   */
+  leaseLeftMs: bigint;
+
+  /**
+   * Agents that have not ended and belong to it, asleep ones included.
+   *
+   * @generated from field: int64 agents = 11;
+   */
+  agents: bigint;
+
+  /**
+   * Of those, how many are in memory.
+   *
+   * @generated from field: int64 resident_agents = 12;
+   */
+  residentAgents: bigint;
+
+  /**
+   * Of guest memory.
+   *
+   * @generated from field: int64 resident_bytes = 13;
+   */
+  residentBytes: bigint;
+
+  /**
+   * Agents in memory that it takes at most.
+   *
+   * @generated from field: int64 capacity = 14;
+   */
+  capacity: bigint;
+
+  /**
+   * Share of its machine's processors that it uses, 0 to 1.
+   *
+   * @generated from field: double cpu = 15;
+   */
+  cpu: number;
+
+  /**
+   * It is the host that answers.
+   *
+   * @generated from field: bool self = 16;
+   */
+  self: boolean;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.Host.
+ * Use `create(HostSchema)` to create a new message.
+ */
+export const HostSchema: GenMessage<Host> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 0);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.ListHostsRequest
+ */
+export type ListHostsRequest = Message<"sirsi.hypervisor.v1.ListHostsRequest"> & {
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.ListHostsRequest.
+ * Use `create(ListHostsRequestSchema)` to create a new message.
+ */
+export const ListHostsRequestSchema: GenMessage<ListHostsRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 1);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.ListHostsResponse
+ */
+export type ListHostsResponse = Message<"sirsi.hypervisor.v1.ListHostsResponse"> & {
+  /**
+   * @generated from field: repeated sirsi.hypervisor.v1.Host hosts = 1;
+   */
+  hosts: Host[];
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.ListHostsResponse.
+ * Use `create(ListHostsResponseSchema)` to create a new message.
+ */
+export const ListHostsResponseSchema: GenMessage<ListHostsResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 2);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.GetHostRequest
+ */
+export type GetHostRequest = Message<"sirsi.hypervisor.v1.GetHostRequest"> & {
+  /**
+   * Id or name; empty for the host that answers.
+   *
+   * @generated from field: string host = 1;
+   */
+  host: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.GetHostRequest.
+ * Use `create(GetHostRequestSchema)` to create a new message.
+ */
+export const GetHostRequestSchema: GenMessage<GetHostRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 3);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.GetHostResponse
+ */
+export type GetHostResponse = Message<"sirsi.hypervisor.v1.GetHostResponse"> & {
+  /**
+   * @generated from field: sirsi.hypervisor.v1.Host host = 1;
+   */
+  host?: Host | undefined;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.GetHostResponse.
+ * Use `create(GetHostResponseSchema)` to create a new message.
+ */
+export const GetHostResponseSchema: GenMessage<GetHostResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 4);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.DrainHostRequest
+ */
+export type DrainHostRequest = Message<"sirsi.hypervisor.v1.DrainHostRequest"> & {
+  /**
+   * Id or name; empty for the host that answers.
+   *
+   * @generated from field: string host = 1;
+   */
+  host: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.DrainHostRequest.
+ * Use `create(DrainHostRequestSchema)` to create a new message.
+ */
+export const DrainHostRequestSchema: GenMessage<DrainHostRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 5);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.DrainHostResponse
+ */
+export type DrainHostResponse = Message<"sirsi.hypervisor.v1.DrainHostResponse"> & {
+  /**
+   * Agents that were moved so far.
+   *
+   * @generated from field: int64 moved = 1;
+   */
+  moved: bigint;
+
+  /**
+   * Agents that are still there.
+   *
+   * @generated from field: int64 left = 2;
+   */
+  left: bigint;
+
+  /**
+   * Agents that could not be moved yet; they are tried again.
+   *
+   * @generated from field: int64 failed = 3;
+   */
+  failed: bigint;
+
+  /**
+   * All have gone: the last response.
+   *
+   * @generated from field: bool done = 4;
+   */
+  done: boolean;
+
+  /**
+   * Time that an agent took no messages, milliseconds; of those that were in memory.
+   *
+   * @generated from field: double pause_p50_ms = 5;
+   */
+  pauseP50Ms: number;
+
+  /**
+   * @generated from field: double pause_p99_ms = 6;
+   */
+  pauseP99Ms: number;
+
+  /**
+   * @generated from field: double pause_max_ms = 7;
+   */
+  pauseMaxMs: number;
+
+  /**
+   * @generated from field: int64 elapsed_ms = 8;
+   */
+  elapsedMs: bigint;
+
+  /**
+   * Why the last one failed that did; empty when none has.
+   *
+   * @generated from field: string last_failure = 9;
+   */
+  lastFailure: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.DrainHostResponse.
+ * Use `create(DrainHostResponseSchema)` to create a new message.
+ */
+export const DrainHostResponseSchema: GenMessage<DrainHostResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 6);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.UndrainHostRequest
+ */
+export type UndrainHostRequest = Message<"sirsi.hypervisor.v1.UndrainHostRequest"> & {
+  /**
+   * Id or name; empty for the host that answers.
+   *
+   * @generated from field: string host = 1;
+   */
+  host: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.UndrainHostRequest.
+ * Use `create(UndrainHostRequestSchema)` to create a new message.
+ */
+export const UndrainHostRequestSchema: GenMessage<UndrainHostRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 7);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.UndrainHostResponse
+ */
+export type UndrainHostResponse = Message<"sirsi.hypervisor.v1.UndrainHostResponse"> & {
+  /**
+   * @generated from field: sirsi.hypervisor.v1.Host host = 1;
+   */
+  host?: Host | undefined;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.UndrainHostResponse.
+ * Use `create(UndrainHostResponseSchema)` to create a new message.
+ */
+export const UndrainHostResponseSchema: GenMessage<UndrainHostResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 8);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.MoveAgentRequest
+ */
+export type MoveAgentRequest = Message<"sirsi.hypervisor.v1.MoveAgentRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * Id or name; empty for the host that placement wants it on.
+   *
+   * @generated from field: string host = 2;
+   */
+  host: string;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.MoveAgentRequest.
+ * Use `create(MoveAgentRequestSchema)` to create a new message.
+ */
+export const MoveAgentRequestSchema: GenMessage<MoveAgentRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 9);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.MoveAgentResponse
+ */
+export type MoveAgentResponse = Message<"sirsi.hypervisor.v1.MoveAgentResponse"> & {
+  /**
+   * Where it is now.
+   *
+   * @generated from field: sirsi.hypervisor.v1.Host host = 1;
+   */
+  host?: Host | undefined;
+
+  /**
+   * It was there before.
+   *
+   * @generated from field: bool stayed = 2;
+   */
+  stayed: boolean;
+
+  /**
+   * Time that it took no messages, milliseconds.
+   *
+   * @generated from field: double pause_ms = 3;
+   */
+  pauseMs: number;
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.MoveAgentResponse.
+ * Use `create(MoveAgentResponseSchema)` to create a new message.
+ */
+export const MoveAgentResponseSchema: GenMessage<MoveAgentResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 10);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.GetFleetRequest
+ */
+export type GetFleetRequest = Message<"sirsi.hypervisor.v1.GetFleetRequest"> & {
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.GetFleetRequest.
+ * Use `create(GetFleetRequestSchema)` to create a new message.
+ */
+export const GetFleetRequestSchema: GenMessage<GetFleetRequest> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 11);
+
+/**
+ * @generated from message sirsi.hypervisor.v1.GetFleetResponse
+ */
+export type GetFleetResponse = Message<"sirsi.hypervisor.v1.GetFleetResponse"> & {
+  /**
+   * False: the host that answers is in no fleet.
+   *
+   * @generated from field: bool in_fleet = 1;
+   */
+  inFleet: boolean;
+
+  /**
+   * @generated from field: repeated sirsi.hypervisor.v1.Host hosts = 2;
+   */
+  hosts: Host[];
+
+  /**
+   * Agents that belong to nobody at the moment; they come to memory when they are addressed.
+   *
+   * @generated from field: int64 orphans = 3;
+   */
+  orphans: bigint;
+
+  /**
+   * The servers that the fleet rests on: store, bus, events, context; with what is wrong, empty for nothing.
+   *
+   * @generated from field: map<string, string> servers = 4;
+   */
+  servers: { [key: string]: string };
+
+  /**
+   * @generated from field: repeated sirsi.hypervisor.v1.FleetModule modules = 5;
+   */
+  modules: FleetModule[];
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.GetFleetResponse.
+ * Use `create(GetFleetResponseSchema)` to create a new message.
+ */
+export const GetFleetResponseSchema: GenMessage<GetFleetResponse> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 12);
+
+/**
+ * What the fleet runs of a module.
+ *
+ * @generated from message sirsi.hypervisor.v1.FleetModule
+ */
+export type FleetModule = Message<"sirsi.hypervisor.v1.FleetModule"> & {
+  /**
+   * @generated from field: string module = 1;
+   */
+  module: string;
+
+  /**
+   * Empty: it was removed.
+   *
+   * @generated from field: string digest = 2;
+   */
+  digest: string;
+
+  /**
+   * @generated from field: string version = 3;
+   */
+  version: string;
+
+  /**
+   * @generated from field: int64 generation = 4;
+   */
+  generation: bigint;
+
+  /**
+   * Names of hosts that have another revision active, or none.
+   *
+   * @generated from field: repeated string differing_hosts = 5;
+   */
+  differingHosts: string[];
+};
+
+/**
+ * Describes the message sirsi.hypervisor.v1.FleetModule.
+ * Use `create(FleetModuleSchema)` to create a new message.
+ */
+export const FleetModuleSchema: GenMessage<FleetModule> = /*@__PURE__*/
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 13);
 
 /**
  * How a module's live agents are moved to another revision.
@@ -48,7 +510,7 @@ export type SwapOptions = Message<"sirsi.hypervisor.v1.SwapOptions"> & {
  * Use `create(SwapOptionsSchema)` to create a new message.
  */
 export const SwapOptionsSchema: GenMessage<SwapOptions> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 0);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 14);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ListModulesRequest
@@ -61,7 +523,7 @@ export type ListModulesRequest = Message<"sirsi.hypervisor.v1.ListModulesRequest
  * Use `create(ListModulesRequestSchema)` to create a new message.
  */
 export const ListModulesRequestSchema: GenMessage<ListModulesRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 1);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 15);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ListModulesResponse
@@ -78,7 +540,7 @@ export type ListModulesResponse = Message<"sirsi.hypervisor.v1.ListModulesRespon
  * Use `create(ListModulesResponseSchema)` to create a new message.
  */
 export const ListModulesResponseSchema: GenMessage<ListModulesResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 2);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 16);
 
 /**
  * @generated from message sirsi.hypervisor.v1.GetModuleRequest
@@ -95,7 +557,7 @@ export type GetModuleRequest = Message<"sirsi.hypervisor.v1.GetModuleRequest"> &
  * Use `create(GetModuleRequestSchema)` to create a new message.
  */
 export const GetModuleRequestSchema: GenMessage<GetModuleRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 3);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 17);
 
 /**
  * @generated from message sirsi.hypervisor.v1.GetModuleResponse
@@ -120,7 +582,7 @@ export type GetModuleResponse = Message<"sirsi.hypervisor.v1.GetModuleResponse">
  * Use `create(GetModuleResponseSchema)` to create a new message.
  */
 export const GetModuleResponseSchema: GenMessage<GetModuleResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 4);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 18);
 
 /**
  * @generated from message sirsi.hypervisor.v1.InstallModuleRequest
@@ -151,7 +613,7 @@ export type InstallModuleRequest = Message<"sirsi.hypervisor.v1.InstallModuleReq
  * Use `create(InstallModuleRequestSchema)` to create a new message.
  */
 export const InstallModuleRequestSchema: GenMessage<InstallModuleRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 5);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 19);
 
 /**
  * @generated from message sirsi.hypervisor.v1.InstallModuleResponse
@@ -178,7 +640,7 @@ export type InstallModuleResponse = Message<"sirsi.hypervisor.v1.InstallModuleRe
  * Use `create(InstallModuleResponseSchema)` to create a new message.
  */
 export const InstallModuleResponseSchema: GenMessage<InstallModuleResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 6);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 20);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ReloadModuleRequest
@@ -200,7 +662,7 @@ export type ReloadModuleRequest = Message<"sirsi.hypervisor.v1.ReloadModuleReque
  * Use `create(ReloadModuleRequestSchema)` to create a new message.
  */
 export const ReloadModuleRequestSchema: GenMessage<ReloadModuleRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 7);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 21);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ReloadModuleResponse
@@ -222,7 +684,7 @@ export type ReloadModuleResponse = Message<"sirsi.hypervisor.v1.ReloadModuleResp
  * Use `create(ReloadModuleResponseSchema)` to create a new message.
  */
 export const ReloadModuleResponseSchema: GenMessage<ReloadModuleResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 8);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 22);
 
 /**
  * @generated from message sirsi.hypervisor.v1.RollbackModuleRequest
@@ -252,7 +714,7 @@ export type RollbackModuleRequest = Message<"sirsi.hypervisor.v1.RollbackModuleR
  * Use `create(RollbackModuleRequestSchema)` to create a new message.
  */
 export const RollbackModuleRequestSchema: GenMessage<RollbackModuleRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 9);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 23);
 
 /**
  * @generated from message sirsi.hypervisor.v1.RollbackModuleResponse
@@ -274,7 +736,7 @@ export type RollbackModuleResponse = Message<"sirsi.hypervisor.v1.RollbackModule
  * Use `create(RollbackModuleResponseSchema)` to create a new message.
  */
 export const RollbackModuleResponseSchema: GenMessage<RollbackModuleResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 10);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 24);
 
 /**
  * @generated from message sirsi.hypervisor.v1.RemoveModuleRequest
@@ -291,7 +753,7 @@ export type RemoveModuleRequest = Message<"sirsi.hypervisor.v1.RemoveModuleReque
  * Use `create(RemoveModuleRequestSchema)` to create a new message.
  */
 export const RemoveModuleRequestSchema: GenMessage<RemoveModuleRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 11);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 25);
 
 /**
  * @generated from message sirsi.hypervisor.v1.RemoveModuleResponse
@@ -308,7 +770,7 @@ export type RemoveModuleResponse = Message<"sirsi.hypervisor.v1.RemoveModuleResp
  * Use `create(RemoveModuleResponseSchema)` to create a new message.
  */
 export const RemoveModuleResponseSchema: GenMessage<RemoveModuleResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 12);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 26);
 
 /**
  * What became of the live agents when another revision became active.
@@ -379,7 +841,7 @@ export type SwapSummary = Message<"sirsi.hypervisor.v1.SwapSummary"> & {
  * Use `create(SwapSummarySchema)` to create a new message.
  */
 export const SwapSummarySchema: GenMessage<SwapSummary> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 13);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 27);
 
 /**
  * @generated from message sirsi.hypervisor.v1.Swap
@@ -485,7 +947,7 @@ export type Swap = Message<"sirsi.hypervisor.v1.Swap"> & {
  * Use `create(SwapSchema)` to create a new message.
  */
 export const SwapSchema: GenMessage<Swap> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 14);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 28);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ListSwapsRequest
@@ -511,7 +973,7 @@ export type ListSwapsRequest = Message<"sirsi.hypervisor.v1.ListSwapsRequest"> &
  * Use `create(ListSwapsRequestSchema)` to create a new message.
  */
 export const ListSwapsRequestSchema: GenMessage<ListSwapsRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 15);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 29);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ListSwapsResponse
@@ -528,7 +990,7 @@ export type ListSwapsResponse = Message<"sirsi.hypervisor.v1.ListSwapsResponse">
  * Use `create(ListSwapsResponseSchema)` to create a new message.
  */
 export const ListSwapsResponseSchema: GenMessage<ListSwapsResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 16);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 30);
 
 /**
  * An agent's or a host's books, read from the store alone: they balance when
@@ -594,7 +1056,7 @@ export type Audit = Message<"sirsi.hypervisor.v1.Audit"> & {
  * Use `create(AuditSchema)` to create a new message.
  */
 export const AuditSchema: GenMessage<Audit> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 17);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 31);
 
 /**
  * @generated from message sirsi.hypervisor.v1.AuditFinding
@@ -623,7 +1085,7 @@ export type AuditFinding = Message<"sirsi.hypervisor.v1.AuditFinding"> & {
  * Use `create(AuditFindingSchema)` to create a new message.
  */
 export const AuditFindingSchema: GenMessage<AuditFinding> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 18);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 32);
 
 /**
  * @generated from message sirsi.hypervisor.v1.AuditAgentRequest
@@ -640,7 +1102,7 @@ export type AuditAgentRequest = Message<"sirsi.hypervisor.v1.AuditAgentRequest">
  * Use `create(AuditAgentRequestSchema)` to create a new message.
  */
 export const AuditAgentRequestSchema: GenMessage<AuditAgentRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 19);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 33);
 
 /**
  * @generated from message sirsi.hypervisor.v1.AuditAgentResponse
@@ -657,7 +1119,7 @@ export type AuditAgentResponse = Message<"sirsi.hypervisor.v1.AuditAgentResponse
  * Use `create(AuditAgentResponseSchema)` to create a new message.
  */
 export const AuditAgentResponseSchema: GenMessage<AuditAgentResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 20);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 34);
 
 /**
  * @generated from message sirsi.hypervisor.v1.AuditHostRequest
@@ -676,7 +1138,7 @@ export type AuditHostRequest = Message<"sirsi.hypervisor.v1.AuditHostRequest"> &
  * Use `create(AuditHostRequestSchema)` to create a new message.
  */
 export const AuditHostRequestSchema: GenMessage<AuditHostRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 21);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 35);
 
 /**
  * @generated from message sirsi.hypervisor.v1.AuditHostResponse
@@ -693,7 +1155,7 @@ export type AuditHostResponse = Message<"sirsi.hypervisor.v1.AuditHostResponse">
  * Use `create(AuditHostResponseSchema)` to create a new message.
  */
 export const AuditHostResponseSchema: GenMessage<AuditHostResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 22);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 36);
 
 /**
  * @generated from message sirsi.hypervisor.v1.Commit
@@ -746,7 +1208,7 @@ export type Commit = Message<"sirsi.hypervisor.v1.Commit"> & {
  * Use `create(CommitSchema)` to create a new message.
  */
 export const CommitSchema: GenMessage<Commit> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 23);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 37);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ListCommitsRequest
@@ -777,7 +1239,7 @@ export type ListCommitsRequest = Message<"sirsi.hypervisor.v1.ListCommitsRequest
  * Use `create(ListCommitsRequestSchema)` to create a new message.
  */
 export const ListCommitsRequestSchema: GenMessage<ListCommitsRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 24);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 38);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ListCommitsResponse
@@ -794,7 +1256,7 @@ export type ListCommitsResponse = Message<"sirsi.hypervisor.v1.ListCommitsRespon
  * Use `create(ListCommitsResponseSchema)` to create a new message.
  */
 export const ListCommitsResponseSchema: GenMessage<ListCommitsResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 25);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 39);
 
 /**
  * @generated from message sirsi.hypervisor.v1.InspectStateRequest
@@ -818,7 +1280,7 @@ export type InspectStateRequest = Message<"sirsi.hypervisor.v1.InspectStateReque
  * Use `create(InspectStateRequestSchema)` to create a new message.
  */
 export const InspectStateRequestSchema: GenMessage<InspectStateRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 26);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 40);
 
 /**
  * @generated from message sirsi.hypervisor.v1.InspectStateResponse
@@ -883,7 +1345,7 @@ export type InspectStateResponse = Message<"sirsi.hypervisor.v1.InspectStateResp
  * Use `create(InspectStateResponseSchema)` to create a new message.
  */
 export const InspectStateResponseSchema: GenMessage<InspectStateResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 27);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 41);
 
 /**
  * @generated from message sirsi.hypervisor.v1.MemoryRange
@@ -905,7 +1367,7 @@ export type MemoryRange = Message<"sirsi.hypervisor.v1.MemoryRange"> & {
  * Use `create(MemoryRangeSchema)` to create a new message.
  */
 export const MemoryRangeSchema: GenMessage<MemoryRange> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 28);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 42);
 
 /**
  * @generated from message sirsi.hypervisor.v1.GuestGlobal
@@ -936,7 +1398,7 @@ export type GuestGlobal = Message<"sirsi.hypervisor.v1.GuestGlobal"> & {
  * Use `create(GuestGlobalSchema)` to create a new message.
  */
 export const GuestGlobalSchema: GenMessage<GuestGlobal> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 29);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 43);
 
 /**
  * @generated from message sirsi.hypervisor.v1.SavedState
@@ -960,7 +1422,7 @@ export type SavedState = Message<"sirsi.hypervisor.v1.SavedState"> & {
  * Use `create(SavedStateSchema)` to create a new message.
  */
 export const SavedStateSchema: GenMessage<SavedState> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 30);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 44);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ForkAgentRequest
@@ -984,7 +1446,7 @@ export type ForkAgentRequest = Message<"sirsi.hypervisor.v1.ForkAgentRequest"> &
  * Use `create(ForkAgentRequestSchema)` to create a new message.
  */
 export const ForkAgentRequestSchema: GenMessage<ForkAgentRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 31);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 45);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ForkAgentResponse
@@ -1001,7 +1463,7 @@ export type ForkAgentResponse = Message<"sirsi.hypervisor.v1.ForkAgentResponse">
  * Use `create(ForkAgentResponseSchema)` to create a new message.
  */
 export const ForkAgentResponseSchema: GenMessage<ForkAgentResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 32);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 46);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ReleaseAgentRequest
@@ -1018,7 +1480,7 @@ export type ReleaseAgentRequest = Message<"sirsi.hypervisor.v1.ReleaseAgentReque
  * Use `create(ReleaseAgentRequestSchema)` to create a new message.
  */
 export const ReleaseAgentRequestSchema: GenMessage<ReleaseAgentRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 33);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 47);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ReleaseAgentResponse
@@ -1031,7 +1493,7 @@ export type ReleaseAgentResponse = Message<"sirsi.hypervisor.v1.ReleaseAgentResp
  * Use `create(ReleaseAgentResponseSchema)` to create a new message.
  */
 export const ReleaseAgentResponseSchema: GenMessage<ReleaseAgentResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 34);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 48);
 
 /**
  * @generated from message sirsi.hypervisor.v1.DeadLetter
@@ -1099,7 +1561,7 @@ export type DeadLetter = Message<"sirsi.hypervisor.v1.DeadLetter"> & {
  * Use `create(DeadLetterSchema)` to create a new message.
  */
 export const DeadLetterSchema: GenMessage<DeadLetter> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 35);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 49);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ListDeadLettersRequest
@@ -1139,7 +1601,7 @@ export type ListDeadLettersRequest = Message<"sirsi.hypervisor.v1.ListDeadLetter
  * Use `create(ListDeadLettersRequestSchema)` to create a new message.
  */
 export const ListDeadLettersRequestSchema: GenMessage<ListDeadLettersRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 36);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 50);
 
 /**
  * @generated from message sirsi.hypervisor.v1.ListDeadLettersResponse
@@ -1156,7 +1618,7 @@ export type ListDeadLettersResponse = Message<"sirsi.hypervisor.v1.ListDeadLette
  * Use `create(ListDeadLettersResponseSchema)` to create a new message.
  */
 export const ListDeadLettersResponseSchema: GenMessage<ListDeadLettersResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 37);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 51);
 
 /**
  * @generated from message sirsi.hypervisor.v1.GetDeadLetterRequest
@@ -1173,7 +1635,7 @@ export type GetDeadLetterRequest = Message<"sirsi.hypervisor.v1.GetDeadLetterReq
  * Use `create(GetDeadLetterRequestSchema)` to create a new message.
  */
 export const GetDeadLetterRequestSchema: GenMessage<GetDeadLetterRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 38);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 52);
 
 /**
  * @generated from message sirsi.hypervisor.v1.GetDeadLetterResponse
@@ -1190,7 +1652,7 @@ export type GetDeadLetterResponse = Message<"sirsi.hypervisor.v1.GetDeadLetterRe
  * Use `create(GetDeadLetterResponseSchema)` to create a new message.
  */
 export const GetDeadLetterResponseSchema: GenMessage<GetDeadLetterResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 39);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 53);
 
 /**
  * @generated from message sirsi.hypervisor.v1.RetryDeadLetterRequest
@@ -1207,7 +1669,7 @@ export type RetryDeadLetterRequest = Message<"sirsi.hypervisor.v1.RetryDeadLette
  * Use `create(RetryDeadLetterRequestSchema)` to create a new message.
  */
 export const RetryDeadLetterRequestSchema: GenMessage<RetryDeadLetterRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 40);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 54);
 
 /**
  * The agent took the message this time.
@@ -1233,7 +1695,7 @@ export type RetryDeadLetterResponse = Message<"sirsi.hypervisor.v1.RetryDeadLett
  * Use `create(RetryDeadLetterResponseSchema)` to create a new message.
  */
 export const RetryDeadLetterResponseSchema: GenMessage<RetryDeadLetterResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 41);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 55);
 
 /**
  * @generated from message sirsi.hypervisor.v1.DropDeadLetterRequest
@@ -1250,7 +1712,7 @@ export type DropDeadLetterRequest = Message<"sirsi.hypervisor.v1.DropDeadLetterR
  * Use `create(DropDeadLetterRequestSchema)` to create a new message.
  */
 export const DropDeadLetterRequestSchema: GenMessage<DropDeadLetterRequest> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 42);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 56);
 
 /**
  * @generated from message sirsi.hypervisor.v1.DropDeadLetterResponse
@@ -1263,7 +1725,7 @@ export type DropDeadLetterResponse = Message<"sirsi.hypervisor.v1.DropDeadLetter
  * Use `create(DropDeadLetterResponseSchema)` to create a new message.
  */
 export const DropDeadLetterResponseSchema: GenMessage<DropDeadLetterResponse> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 43);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 57);
 
 /**
  * @generated from message sirsi.hypervisor.v1.Module
@@ -1318,7 +1780,7 @@ export type Module = Message<"sirsi.hypervisor.v1.Module"> & {
  * Use `create(ModuleSchema)` to create a new message.
  */
 export const ModuleSchema: GenMessage<Module> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 44);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 58);
 
 /**
  * @generated from message sirsi.hypervisor.v1.Revision
@@ -1409,7 +1871,7 @@ export type Revision = Message<"sirsi.hypervisor.v1.Revision"> & {
  * Use `create(RevisionSchema)` to create a new message.
  */
 export const RevisionSchema: GenMessage<Revision> = /*@__PURE__*/
-  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 45);
+  messageDesc(file_sirsi_hypervisor_v1_hypervisor_service, 59);
 
 /**
  * @generated from enum sirsi.hypervisor.v1.SwapState
@@ -1743,6 +2205,67 @@ export const HypervisorService: GenService<{
     methodKind: "unary";
     input: typeof DropDeadLetterRequestSchema;
     output: typeof DropDeadLetterResponseSchema;
+  },
+  /**
+   * Lists the fleet's live hosts, by name; of a host that is in no fleet, itself.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.ListHosts
+   */
+  listHosts: {
+    methodKind: "unary";
+    input: typeof ListHostsRequestSchema;
+    output: typeof ListHostsResponseSchema;
+  },
+  /**
+   * Reads one host, by id or name.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.GetHost
+   */
+  getHost: {
+    methodKind: "unary";
+    input: typeof GetHostRequestSchema;
+    output: typeof GetHostResponseSchema;
+  },
+  /**
+   * Moves a host's agents to the others, waits in the middle of a step included; it takes no
+   * new ones until it is undrained. Streams how far it is; the last says what it took.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.DrainHost
+   */
+  drainHost: {
+    methodKind: "server_streaming";
+    input: typeof DrainHostRequestSchema;
+    output: typeof DrainHostResponseSchema;
+  },
+  /**
+   * Lets a drained host take agents again.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.UndrainHost
+   */
+  undrainHost: {
+    methodKind: "unary";
+    input: typeof UndrainHostRequestSchema;
+    output: typeof UndrainHostResponseSchema;
+  },
+  /**
+   * Moves one agent to another host, or to where placement wants it.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.MoveAgent
+   */
+  moveAgent: {
+    methodKind: "unary";
+    input: typeof MoveAgentRequestSchema;
+    output: typeof MoveAgentResponseSchema;
+  },
+  /**
+   * What the fleet has: hosts, agents without an owner, servers it rests on, modules that are not the same everywhere.
+   *
+   * @generated from rpc sirsi.hypervisor.v1.HypervisorService.GetFleet
+   */
+  getFleet: {
+    methodKind: "unary";
+    input: typeof GetFleetRequestSchema;
+    output: typeof GetFleetResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_sirsi_hypervisor_v1_hypervisor_service, 0);
