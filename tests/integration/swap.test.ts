@@ -204,7 +204,7 @@ describe("S4 a revision that takes over and then misbehaves is taken back", () =
     await open({ SIRSI_SWAP_WATCH_MS: "60000", SIRSI_AGENTS_RESTART_MAX_RESTARTS: "100" });
     const agents = await spawnSome(4);
     const second = await mischief("2.0.0");
-    const install = rig.install(second, { canaryPercent: 1, watchMs: 3_000 });
+    const install = rig.install(second, { canaryPercent: 1, watchMs: 15_000 });
     expect(await install).toMatchObject({ state: SwapState.WATCHING, moved: 4 });
     const born = await rig.spawn();
     for (const agent of [...agents, born]) await rig.say(agent, "add 2");
@@ -283,7 +283,7 @@ describe("several at once", () => {
   test("a later one ends the watch of one that is active; of several that wait the last counts", async () => {
     await open({ SIRSI_SWAP_WATCH_MS: "60000" });
     const agents = await spawnSome(3);
-    await rig.install(await mischief("2.0.0"), { canaryPercent: 1, watchMs: 600 });
+    await rig.install(await mischief("2.0.0"), { canaryPercent: 1, watchMs: 5_000 });
     expect((await rig.swaps())[0]?.state).toBe(SwapState.WATCHING);
     const [third, fourth] = await Promise.all([rig.install(await mischief("3.0.0"), { watchMs: 0 }), rig.install(await mischief("4.0.0"), { watchMs: 0 })]);
     expect([third.state, fourth.state].filter((state) => state === SwapState.WATCHING).length).toBeGreaterThanOrEqual(1);
@@ -321,7 +321,8 @@ describe("a store that fails in the middle", () => {
     const agents = await spawnSome(2);
     armFault({ point, hit: 1, action: "fail" });
     const install = rig.install(await mischief("2.0.0"), { watchMs: 0 });
-    await rig.until(...(point === "swap.before-end" ? [SwapState.WATCHING] : [SwapState.MOVING]));
+    // On a busy machine it may be further by the time that anybody looks.
+    await rig.until(...(point === "swap.before-end" ? [] : [SwapState.MOVING]), SwapState.WATCHING, SwapState.KEPT);
     armFault(null);
     expect(await install).toMatchObject({ moved: 2, failed: 0 });
     await rig.until(SwapState.KEPT);
@@ -339,7 +340,7 @@ describe("a host that stops in the middle", () => {
     await rig.stop();
     expect(await install).toBe("SHUTTING_DOWN");
     await rig.start();
-    const [again, cut] = [await rig.until(SwapState.CANARY, SwapState.MOVING), (await rig.swaps())[1]];
+    const [again, cut] = [await rig.until(SwapState.CANARY, SwapState.MOVING, SwapState.WATCHING), (await rig.swaps())[1]];
     expect(cut).toMatchObject({ state: SwapState.REJECTED, reason: expect.stringContaining("the host stopped in the middle") as string });
     expect(again.swapId).not.toBe(cut?.swapId);
     expect(await totals(agents)).toEqual(["5", "5", "5", "5"]);
