@@ -141,6 +141,11 @@ export class AgentHouse implements Agents {
     return this.#residency.agents();
   }
 
+  /** It is in memory, and takes work or will. */
+  has(agentId: string): boolean {
+    return this.#residency.peek(agentId) !== null;
+  }
+
   get residentCount(): number {
     return this.#residency.size;
   }
@@ -445,7 +450,7 @@ export class AgentHouse implements Agents {
 
 function newRecord(spec: SpawnSpec, revision: Revision, now: number): AgentRecord {
   return {
-    agentId: newId(now),
+    agentId: spec.agentId ?? newId(now),
     sessionId: spec.sessionId,
     module: revision.manifest.name,
     digest: revision.digest,

@@ -23,6 +23,8 @@ export interface HostEvent {
 export type PublishEvent = (event: HostEvent) => void;
 
 export interface SpawnSpec {
+  /** The id that it gets; absent: a new one. */
+  readonly agentId?: string;
   readonly sessionId: string;
   /** `name`, or `name@version`. */
   readonly agentType: string;
@@ -70,6 +72,8 @@ export interface Delivery {
   readonly outboxKey: OutboxKey | null;
   /** The dead letter that it is sent again from; it goes with the commit that takes the message. */
   readonly deadLetterId: string | null;
+  /** Agents that wait for the answer, the sender last (G2); absent for none that are known. */
+  readonly askedBy?: readonly string[];
 }
 
 export interface Reply {

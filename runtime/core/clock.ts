@@ -67,6 +67,11 @@ export class ManualClock implements Clock {
     return { cancel: () => void this.#pending.delete(id) };
   }
 
+  /** Somebody sets the machine's clock; the steady one does not notice. */
+  setNow(ms: number): void {
+    this.#now = ms;
+  }
+
   /** Moves time on and runs what falls due, in order. */
   advance(ms: number): void {
     const end = this.#monotonic + ms;

@@ -9,7 +9,8 @@
  * when the disk refuses it, memory forgets it; (2) a session past its expiry
  * never takes work, whether or not a sweep has come by; (3) a session is removed
  * only after its agents were ended; (4) closing sessions whose agents could not be
- * ended are tried again by the next sweep.
+ * ended are tried again by the next sweep; (5) in a fleet a change made elsewhere is known
+ * here at once if its notice comes, and with the next sweep if it does not.
  */
 import type { Agents, HostEvent } from "../agent/agents.ts";
 import { BoundedCache } from "../core/bounded-cache.ts";
@@ -33,6 +34,8 @@ const RECORDS_CACHED = 16_384;
 /** Sessions read from the store at a time. */
 const PAGE = 200;
 const ENDED_AT_ONCE = 256;
+/** Sessions of a fleet that one sweep does something for. */
+const DUE_AT_ONCE = 1_000;
 
 export interface SessionSettings {
   readonly defaultTimeoutSeconds: number;
@@ -43,6 +46,16 @@ export interface SessionSettings {
   readonly sweepIntervalSeconds: number;
 }
 
+/** What sessions of a fleet need of it: any host may change any session. */
+export interface SessionFleet {
+  /** A change of it is on disk. */
+  readonly changed: (sessionId: string) => void;
+  /** This host does for it what is due without anybody's asking. */
+  readonly mine: (sessionId: string) => boolean;
+  /** Open sessions past their expiry, and closed ones that still have agents. */
+  readonly due: (before: number, limit: number) => Promise<readonly string[]>;
+}
+
 export interface SessionDeps {
   readonly store: Pick<Store, "putSession" | "getSession" | "listSessions" | "deleteSession" | "putUser" | "getUser">;
   readonly agents: Pick<Agents, "countOf" | "list" | "stop">;
@@ -51,6 +64,8 @@ export interface SessionDeps {
   readonly settings: SessionSettings;
   readonly limits: Pick<HostLimits, "maxSessions" | "maxAgentsPerSession" | "mapMaxEntries">;
   readonly log: Logger;
+  /** Absent: this host alone changes sessions. */
+  readonly fleet?: SessionFleet;
 }
 
 /** Reads what the store has, so that no expiry is forgotten over a restart, and begins to sweep. */
@@ -65,7 +80,7 @@ export class Sessions {
   readonly #deps: SessionDeps;
   readonly #rules: DraftRules;
   readonly #sweep: Sweep;
-  readonly #cache = new BoundedCache<string, SessionRecord>(RECORDS_CACHED);
+  #cache = new BoundedCache<string, SessionRecord>(RECORDS_CACHED);
   /** Every open session, and when it expires. */
   readonly #expiries = new Map<string, number>();
   /** Sessions that have closed and whose agents are still to be ended, and from when on. */
@@ -87,6 +102,12 @@ export class Sessions {
   }
 
   async restore(): Promise<void> {
+    // A fleet's are asked for when something is due.
+    if (this.#deps.fleet === undefined) await this.#readAll();
+    this.#sweep.start();
+  }
+
+  async #readAll(): Promise<void> {
     let before: SessionQuery["before"] = null;
     for (;;) {
       const page = await this.#deps.store.listSessions({ userId: null, states: [], before, limit: PAGE });
@@ -95,7 +116,6 @@ export class Sessions {
       if (last === undefined || page.length < PAGE) break;
       before = { createdAt: last.createdAt, sessionId: last.sessionId };
     }
-    this.#sweep.start();
   }
 
   async #remind(session: SessionRecord): Promise<void> {
@@ -116,6 +136,13 @@ export class Sessions {
     events.begin(session.sessionId);
     events.publish(sessionEvent(session, "SESSION_CREATED", { user_id: session.userId }));
     return session;
+  }
+
+  /** Another host of the fleet changed it. */
+  changedElsewhere(sessionId: string): void {
+    this.#cache.delete(sessionId);
+    this.#expiries.delete(sessionId);
+    this.#closing.delete(sessionId);
   }
 
   /** Any session there is, open or not; SESSION_NOT_FOUND. At once when it was used lately. */
@@ -251,6 +278,9 @@ export class Sessions {
     this.#remember(session);
     try {
       await this.#deps.store.putSession(session);
+      // Whoever read the store meanwhile may have put back what it was before.
+      if (this.#cache.get(session.sessionId) !== session) this.#cache.delete(session.sessionId);
+      this.#deps.fleet?.changed(session.sessionId);
     } catch (thrown) {
       if (this.#cache.get(session.sessionId) === session) {
         if (before === null) this.#expiries.delete(session.sessionId);
@@ -314,14 +344,30 @@ export class Sessions {
     await this.#deps.store.deleteSession(sessionId);
     this.#cache.delete(sessionId);
     this.#deps.events.forget(sessionId);
+    this.#deps.fleet?.changed(sessionId);
   }
 
   async #sweepOnce(): Promise<void> {
     const now = this.#deps.clock.now();
+    if (this.#deps.fleet !== undefined) return await this.#sweepFleet(this.#deps.fleet, now);
     for (const sessionId of dueBy(now, this.#expiries)) await this.#attempt(sessionId, "expired");
     await Promise.all(this.#background);
     for (const sessionId of dueBy(now, this.#closing)) await this.#attempt(sessionId, "grace_over");
     await this.#removeOld(now);
+  }
+
+  /** (5) What was read before is read anew; what is due is done by one host, as far as hosts agree which, and is harmless twice. */
+  async #sweepFleet({ due, mine }: SessionFleet, now: number): Promise<void> {
+    this.#cache = new BoundedCache(RECORDS_CACHED);
+    for (const sessionId of await due(now, DUE_AT_ONCE)) {
+      if (!mine(sessionId)) continue;
+      const session = await this.#load(sessionId).catch(() => null);
+      if (session === null) continue;
+      if (isOpen(session.state)) await this.#attempt(sessionId, "expired");
+      else if (this.#windDownAt(session) <= now) await this.#attempt(sessionId, "grace_over");
+    }
+    await Promise.all(this.#background);
+    await this.#removeOld(now, mine);
   }
 
   /** One session's trouble is not the others'. */
@@ -340,13 +386,14 @@ export class Sessions {
     }
   }
 
-  async #removeOld(now: number): Promise<void> {
+  async #removeOld(now: number, mine: (sessionId: string) => boolean = () => true): Promise<void> {
     const states: readonly SessionStateName[] = ["EXPIRED", "TERMINATED"];
     let before: SessionQuery["before"] = null;
     for (;;) {
       const page = await this.#deps.store.listSessions({ userId: null, states, before, limit: PAGE });
       for (const session of page) {
-        if (this.#removeAt(session) <= now && !this.#closing.has(session.sessionId)) await this.#apply(session, "retention_over");
+        if (this.#removeAt(session) > now || this.#closing.has(session.sessionId) || !mine(session.sessionId)) continue;
+        if (this.#deps.fleet === undefined || (await this.#deps.agents.countOf(session.sessionId)) === 0) await this.#apply(session, "retention_over");
       }
       const last = page.at(-1);
       if (last === undefined || page.length < PAGE) return;

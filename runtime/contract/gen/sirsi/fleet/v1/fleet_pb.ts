@@ -4,8 +4,6 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Status } from "../../../google/rpc/status_pb.ts";
-import { file_google_rpc_status } from "../../../google/rpc/status_pb.ts";
 import type { AgentConfig, Message as Message$1, MessageMetrics, Priority, Suggestion, SuggestionContext } from "../../agent/v1/agent_service_pb.ts";
 import { file_sirsi_agent_v1_agent_service } from "../../agent/v1/agent_service_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file sirsi/fleet/v1/fleet.proto.
  */
 export const file_sirsi_fleet_v1_fleet: GenFile = /*@__PURE__*/
-  fileDesc("ChpzaXJzaS9mbGVldC92MS9mbGVldC5wcm90bxIOc2lyc2kuZmxlZXQudjEiqQUKDEhvc3RRdWVzdGlvbhIUCgxmcm9tX2hvc3RfaWQYASABKAkSEgoKdGltZW91dF9tcxgCIAEoAxITCgt0cmFjZXBhcmVudBgDIAEoCRIyCgdkZWxpdmVyGAogASgLMh8uc2lyc2kuZmxlZXQudjEuRGVsaXZlclF1ZXN0aW9uSAASMgoHc3VnZ2VzdBgLIAEoCzIfLnNpcnNpLmZsZWV0LnYxLlN1Z2dlc3RRdWVzdGlvbkgAEi4KBXNwYXduGAwgASgLMh0uc2lyc2kuZmxlZXQudjEuU3Bhd25RdWVzdGlvbkgAEjEKCGFjdGl2YXRlGA0gASgLMh0uc2lyc2kuZmxlZXQudjEuQWdlbnRRdWVzdGlvbkgAEiwKBHN0b3AYDiABKAsyHC5zaXJzaS5mbGVldC52MS5TdG9wUXVlc3Rpb25IABIwCgZ1cGRhdGUYDyABKAsyHi5zaXJzaS5mbGVldC52MS5VcGRhdGVRdWVzdGlvbkgAEi0KBGxvb2sYECABKAsyHS5zaXJzaS5mbGVldC52MS5BZ2VudFF1ZXN0aW9uSAASMAoHcmVsZWFzZRgRIAEoCzIdLnNpcnNpLmZsZWV0LnYxLkFnZW50UXVlc3Rpb25IABIsCgRtb3ZlGBIgASgLMhwuc2lyc2kuZmxlZXQudjEuTW92ZVF1ZXN0aW9uSAASLgoFZHJhaW4YEyABKAsyHS5zaXJzaS5mbGVldC52MS5EcmFpblF1ZXN0aW9uSAASMAoGbW9kdWxlGBQgASgLMh4uc2lyc2kuZmxlZXQudjEuTW9kdWxlUXVlc3Rpb25IABIyCglleGNoYW5nZXMYFSABKAsyHS5zaXJzaS5mbGVldC52MS5BZ2VudFF1ZXN0aW9uSABCCgoIcXVlc3Rpb24iiAMKCkhvc3RBbnN3ZXISIQoFZXJyb3IYASABKAsyEi5nb29nbGUucnBjLlN0YXR1cxIwCgdkZWxpdmVyGAogASgLMh0uc2lyc2kuZmxlZXQudjEuRGVsaXZlckFuc3dlckgAEjAKB3N1Z2dlc3QYCyABKAsyHS5zaXJzaS5mbGVldC52MS5TdWdnZXN0QW5zd2VySAASKQoEbG9vaxgMIAEoCzIZLnNpcnNpLmZsZWV0LnYxLkFnZW50TG9va0gAEioKBG1vdmUYDSABKAsyGi5zaXJzaS5mbGVldC52MS5Nb3ZlQW5zd2VySAASLAoFZHJhaW4YDiABKAsyGy5zaXJzaS5mbGVldC52MS5EcmFpbkFuc3dlckgAEi4KBm1vZHVsZRgPIAEoCzIcLnNpcnNpLmZsZWV0LnYxLk1vZHVsZUFuc3dlckgAEjQKCWV4Y2hhbmdlcxgQIAEoCzIfLnNpcnNpLmZsZWV0LnYxLkV4Y2hhbmdlc0Fuc3dlckgAQggKBmFuc3dlciJFCglPdXRib3hLZXkSEAoIYWdlbnRfaWQYASABKAkSFwoPY29tbWl0X3NlcXVlbmNlGAIgASgDEg0KBWluZGV4GAMgASgFIoMDCg9EZWxpdmVyUXVlc3Rpb24SEAoIYWdlbnRfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIoCgdtZXNzYWdlGAMgASgLMhcuc2lyc2kuYWdlbnQudjEuTWVzc2FnZRI9Cgdjb250ZXh0GAQgAygLMiwuc2lyc2kuZmxlZXQudjEuRGVsaXZlclF1ZXN0aW9uLkNvbnRleHRFbnRyeRIqCghwcmlvcml0eRgFIAEoDjIYLnNpcnNpLmFnZW50LnYxLlByaW9yaXR5EhcKD3NvdXJjZV9hZ2VudF9pZBgGIAEoCRItCgpvdXRib3hfa2V5GAcgASgLMhkuc2lyc2kuZmxlZXQudjEuT3V0Ym94S2V5EhYKDmRlYWRfbGV0dGVyX2lkGAggASgJEhMKC3BhcnRpYWxzX3RvGAkgASgJEhAKCGFza2VkX2J5GAogAygJGi4KDENvbnRleHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBItEBCg1EZWxpdmVyQW5zd2VyEhIKCm1lc3NhZ2VfaWQYASABKAkSKQoIcmVzcG9uc2UYAiABKAsyFy5zaXJzaS5hZ2VudC52MS5NZXNzYWdlEi8KC3N1Z2dlc3Rpb25zGAMgAygLMhouc2lyc2kuYWdlbnQudjEuU3VnZ2VzdGlvbhIvCgdtZXRyaWNzGAQgASgLMh4uc2lyc2kuYWdlbnQudjEuTWVzc2FnZU1ldHJpY3MSEAoIcmVwbGF5ZWQYBSABKAgSDQoFdGFrZW4YBiABKAgiZAoPU3VnZ2VzdFF1ZXN0aW9uEhAKCGFnZW50X2lkGAEgASgJEjIKB2NvbnRleHQYAiABKAsyIS5zaXJzaS5hZ2VudC52MS5TdWdnZXN0aW9uQ29udGV4dBILCgNtYXgYAyABKAUiQAoNU3VnZ2VzdEFuc3dlchIvCgtzdWdnZXN0aW9ucxgBIAMoCzIaLnNpcnNpLmFnZW50LnYxLlN1Z2dlc3Rpb24i7AIKDVNwYXduUXVlc3Rpb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRISCgphZ2VudF90eXBlGAIgASgJEisKBmNvbmZpZxgDIAEoCzIbLnNpcnNpLmFnZW50LnYxLkFnZW50Q29uZmlnEjsKB2NvbnRleHQYBCADKAsyKi5zaXJzaS5mbGVldC52MS5TcGF3blF1ZXN0aW9uLkNvbnRleHRFbnRyeRIXCg9wYXJlbnRfYWdlbnRfaWQYBSABKAkSPQoIbWV0YWRhdGEYBiADKAsyKy5zaXJzaS5mbGVldC52MS5TcGF3blF1ZXN0aW9uLk1ldGFkYXRhRW50cnkSEAoIYWdlbnRfaWQYByABKAkaLgoMQ29udGV4dEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkkKDUFnZW50UXVlc3Rpb24SEAoIYWdlbnRfaWQYASABKAkSFwoPYmVmb3JlX3NlcXVlbmNlGAIgASgDEg0KBWxpbWl0GAMgASgFIjAKDFN0b3BRdWVzdGlvbhIQCghhZ2VudF9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAki1wEKDlVwZGF0ZVF1ZXN0aW9uEhAKCGFnZW50X2lkGAEgASgJEhUKDXNldHNfbWV0YWRhdGEYAiABKAgSPgoIbWV0YWRhdGEYAyADKAsyLC5zaXJzaS5mbGVldC52MS5VcGRhdGVRdWVzdGlvbi5NZXRhZGF0YUVudHJ5EisKBmNvbmZpZxgEIAEoCzIbLnNpcnNpLmFnZW50LnYxLkFnZW50Q29uZmlnGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKUAwoJQWdlbnRMb29rEg0KBXN0YXRlGAEgASgJEhYKDnN0YXR1c19tZXNzYWdlGAIgASgJEhUKDW1haWxib3hfZGVwdGgYAyABKAMSGQoRYWN0aXZlX29wZXJhdGlvbnMYBCABKAMSDgoGaGVhbHRoGAUgASgJEhQKDG1lbW9yeV9ieXRlcxgGIAEoAxIWCg5sYXRlbmN5X3A1MF9tcxgHIAEoARIWCg5sYXRlbmN5X3A5OV9tcxgIIAEoARIWCg5sYXRlbmN5X21heF9tcxgJIAEoARIQCghyZXN0YXJ0cxgKIAEoAxIMCgRpZGxlGAsgASgIEhoKEm1lc3NhZ2VzX3Byb2Nlc3NlZBgMIAEoAxIcChRvcGVyYXRpb25zX2NvbXBsZXRlZBgNIAEoAxIaChJlcnJvcnNfZW5jb3VudGVyZWQYDiABKAMSHgoWcmVzcG9uc2VfdGltZV90b3RhbF9tcxgPIAEoARIYChBsYXN0X2FjdGl2aXR5X2F0GBAgASgBEhAKCGFnZW50X2lkGBEgASgJIjQKDE1vdmVRdWVzdGlvbhIQCghhZ2VudF9pZBgBIAEoCRISCgp0b19ob3N0X2lkGAIgASgJIj8KCk1vdmVBbnN3ZXISDwoHaG9zdF9pZBgBIAEoCRIOCgZzdGF5ZWQYAiABKAgSEAoIcGF1c2VfbXMYAyABKAEiHgoNRHJhaW5RdWVzdGlvbhINCgVkcmFpbhgBIAEoCCK0AQoLRHJhaW5BbnN3ZXISDQoFbW92ZWQYASABKAMSDAoEbGVmdBgCIAEoAxIOCgZmYWlsZWQYAyABKAMSDAoEZG9uZRgEIAEoCBIUCgxwYXVzZV9wNTBfbXMYBSABKAESFAoMcGF1c2VfcDk5X21zGAYgASgBEhQKDHBhdXNlX21heF9tcxgHIAEoARISCgplbGFwc2VkX21zGAggASgDEhQKDGxhc3RfZmFpbHVyZRgJIAEoCSKOAQoOTW9kdWxlUXVlc3Rpb24SDgoGbW9kdWxlGAEgASgJEg4KBmRpZ2VzdBgCIAEoCRIMCgRmaWxlGAMgASgJEhYKDmNhbmFyeV9wZXJjZW50GAQgASgFEhAKCHdhdGNoX21zGAUgASgDEhQKDGhhc193YXRjaF9tcxgGIAEoCBIOCgZyZXZlcnQYByABKAgiNgoMTW9kdWxlQW5zd2VyEhUKDWFjdGl2ZV9kaWdlc3QYASABKAkSDwoHcmVmdXNlZBgCIAEoCSJyCg9FeGNoYW5nZXNBbnN3ZXISNwoJZXhjaGFuZ2VzGAEgAygLMiQuc2lyc2kuZmxlZXQudjEuRXhjaGFuZ2VzQW5zd2VyLktlcHQaJgoES2VwdBIQCghzZXF1ZW5jZRgBIAEoAxIMCgRib2R5GAIgASgMYgZwcm90bzM", [file_google_rpc_status, file_sirsi_agent_v1_agent_service]);
+  fileDesc("ChpzaXJzaS9mbGVldC92MS9mbGVldC5wcm90bxIOc2lyc2kuZmxlZXQudjEi8wUKDEhvc3RRdWVzdGlvbhIUCgxmcm9tX2hvc3RfaWQYASABKAkSEgoKdGltZW91dF9tcxgCIAEoAxITCgt0cmFjZXBhcmVudBgDIAEoCRIUCgxjYW5jZWxfdG9rZW4YBCABKAkSMgoHZGVsaXZlchgKIAEoCzIfLnNpcnNpLmZsZWV0LnYxLkRlbGl2ZXJRdWVzdGlvbkgAEjIKB3N1Z2dlc3QYCyABKAsyHy5zaXJzaS5mbGVldC52MS5TdWdnZXN0UXVlc3Rpb25IABIuCgVzcGF3bhgMIAEoCzIdLnNpcnNpLmZsZWV0LnYxLlNwYXduUXVlc3Rpb25IABIxCghhY3RpdmF0ZRgNIAEoCzIdLnNpcnNpLmZsZWV0LnYxLkFnZW50UXVlc3Rpb25IABIsCgRzdG9wGA4gASgLMhwuc2lyc2kuZmxlZXQudjEuU3RvcFF1ZXN0aW9uSAASMAoGdXBkYXRlGA8gASgLMh4uc2lyc2kuZmxlZXQudjEuVXBkYXRlUXVlc3Rpb25IABItCgRsb29rGBAgASgLMh0uc2lyc2kuZmxlZXQudjEuQWdlbnRRdWVzdGlvbkgAEjAKB3JlbGVhc2UYESABKAsyHS5zaXJzaS5mbGVldC52MS5BZ2VudFF1ZXN0aW9uSAASLAoEbW92ZRgSIAEoCzIcLnNpcnNpLmZsZWV0LnYxLk1vdmVRdWVzdGlvbkgAEi4KBWRyYWluGBMgASgLMh0uc2lyc2kuZmxlZXQudjEuRHJhaW5RdWVzdGlvbkgAEjAKBm1vZHVsZRgUIAEoCzIeLnNpcnNpLmZsZWV0LnYxLk1vZHVsZVF1ZXN0aW9uSAASMgoJZXhjaGFuZ2VzGBUgASgLMh0uc2lyc2kuZmxlZXQudjEuQWdlbnRRdWVzdGlvbkgAEjIKB29ycGhhbnMYFiABKAsyHy5zaXJzaS5mbGVldC52MS5PcnBoYW5zUXVlc3Rpb25IAEIKCghxdWVzdGlvbiKPAwoKSG9zdEFuc3dlchIoCgVlcnJvchgBIAEoCzIZLnNpcnNpLmZsZWV0LnYxLkhvc3RFcnJvchIwCgdkZWxpdmVyGAogASgLMh0uc2lyc2kuZmxlZXQudjEuRGVsaXZlckFuc3dlckgAEjAKB3N1Z2dlc3QYCyABKAsyHS5zaXJzaS5mbGVldC52MS5TdWdnZXN0QW5zd2VySAASKQoEbG9vaxgMIAEoCzIZLnNpcnNpLmZsZWV0LnYxLkFnZW50TG9va0gAEioKBG1vdmUYDSABKAsyGi5zaXJzaS5mbGVldC52MS5Nb3ZlQW5zd2VySAASLAoFZHJhaW4YDiABKAsyGy5zaXJzaS5mbGVldC52MS5EcmFpbkFuc3dlckgAEi4KBm1vZHVsZRgPIAEoCzIcLnNpcnNpLmZsZWV0LnYxLk1vZHVsZUFuc3dlckgAEjQKCWV4Y2hhbmdlcxgQIAEoCzIfLnNpcnNpLmZsZWV0LnYxLkV4Y2hhbmdlc0Fuc3dlckgAQggKBmFuc3dlciI7CglIb3N0RXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEg8KB2RldGFpbHMYAyABKAkiRQoJT3V0Ym94S2V5EhAKCGFnZW50X2lkGAEgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgCIAEoAxINCgVpbmRleBgDIAEoBSKDAwoPRGVsaXZlclF1ZXN0aW9uEhAKCGFnZW50X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSKAoHbWVzc2FnZRgDIAEoCzIXLnNpcnNpLmFnZW50LnYxLk1lc3NhZ2USPQoHY29udGV4dBgEIAMoCzIsLnNpcnNpLmZsZWV0LnYxLkRlbGl2ZXJRdWVzdGlvbi5Db250ZXh0RW50cnkSKgoIcHJpb3JpdHkYBSABKA4yGC5zaXJzaS5hZ2VudC52MS5Qcmlvcml0eRIXCg9zb3VyY2VfYWdlbnRfaWQYBiABKAkSLQoKb3V0Ym94X2tleRgHIAEoCzIZLnNpcnNpLmZsZWV0LnYxLk91dGJveEtleRIWCg5kZWFkX2xldHRlcl9pZBgIIAEoCRITCgtwYXJ0aWFsc190bxgJIAEoCRIQCghhc2tlZF9ieRgKIAMoCRouCgxDb250ZXh0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLRAQoNRGVsaXZlckFuc3dlchISCgptZXNzYWdlX2lkGAEgASgJEikKCHJlc3BvbnNlGAIgASgLMhcuc2lyc2kuYWdlbnQudjEuTWVzc2FnZRIvCgtzdWdnZXN0aW9ucxgDIAMoCzIaLnNpcnNpLmFnZW50LnYxLlN1Z2dlc3Rpb24SLwoHbWV0cmljcxgEIAEoCzIeLnNpcnNpLmFnZW50LnYxLk1lc3NhZ2VNZXRyaWNzEhAKCHJlcGxheWVkGAUgASgIEg0KBXRha2VuGAYgASgIImQKD1N1Z2dlc3RRdWVzdGlvbhIQCghhZ2VudF9pZBgBIAEoCRIyCgdjb250ZXh0GAIgASgLMiEuc2lyc2kuYWdlbnQudjEuU3VnZ2VzdGlvbkNvbnRleHQSCwoDbWF4GAMgASgFIkAKDVN1Z2dlc3RBbnN3ZXISLwoLc3VnZ2VzdGlvbnMYASADKAsyGi5zaXJzaS5hZ2VudC52MS5TdWdnZXN0aW9uIuwCCg1TcGF3blF1ZXN0aW9uEhIKCnNlc3Npb25faWQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRIrCgZjb25maWcYAyABKAsyGy5zaXJzaS5hZ2VudC52MS5BZ2VudENvbmZpZxI7Cgdjb250ZXh0GAQgAygLMiouc2lyc2kuZmxlZXQudjEuU3Bhd25RdWVzdGlvbi5Db250ZXh0RW50cnkSFwoPcGFyZW50X2FnZW50X2lkGAUgASgJEj0KCG1ldGFkYXRhGAYgAygLMisuc2lyc2kuZmxlZXQudjEuU3Bhd25RdWVzdGlvbi5NZXRhZGF0YUVudHJ5EhAKCGFnZW50X2lkGAcgASgJGi4KDENvbnRleHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJJCg1BZ2VudFF1ZXN0aW9uEhAKCGFnZW50X2lkGAEgASgJEhcKD2JlZm9yZV9zZXF1ZW5jZRgCIAEoAxINCgVsaW1pdBgDIAEoBSIwCgxTdG9wUXVlc3Rpb24SEAoIYWdlbnRfaWQYASABKAkSDgoGcmVhc29uGAIgASgJItcBCg5VcGRhdGVRdWVzdGlvbhIQCghhZ2VudF9pZBgBIAEoCRIVCg1zZXRzX21ldGFkYXRhGAIgASgIEj4KCG1ldGFkYXRhGAMgAygLMiwuc2lyc2kuZmxlZXQudjEuVXBkYXRlUXVlc3Rpb24uTWV0YWRhdGFFbnRyeRIrCgZjb25maWcYBCABKAsyGy5zaXJzaS5hZ2VudC52MS5BZ2VudENvbmZpZxovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEilAMKCUFnZW50TG9vaxINCgVzdGF0ZRgBIAEoCRIWCg5zdGF0dXNfbWVzc2FnZRgCIAEoCRIVCg1tYWlsYm94X2RlcHRoGAMgASgDEhkKEWFjdGl2ZV9vcGVyYXRpb25zGAQgASgDEg4KBmhlYWx0aBgFIAEoCRIUCgxtZW1vcnlfYnl0ZXMYBiABKAMSFgoObGF0ZW5jeV9wNTBfbXMYByABKAESFgoObGF0ZW5jeV9wOTlfbXMYCCABKAESFgoObGF0ZW5jeV9tYXhfbXMYCSABKAESEAoIcmVzdGFydHMYCiABKAMSDAoEaWRsZRgLIAEoCBIaChJtZXNzYWdlc19wcm9jZXNzZWQYDCABKAMSHAoUb3BlcmF0aW9uc19jb21wbGV0ZWQYDSABKAMSGgoSZXJyb3JzX2VuY291bnRlcmVkGA4gASgDEh4KFnJlc3BvbnNlX3RpbWVfdG90YWxfbXMYDyABKAESGAoQbGFzdF9hY3Rpdml0eV9hdBgQIAEoARIQCghhZ2VudF9pZBgRIAEoCSI0CgxNb3ZlUXVlc3Rpb24SEAoIYWdlbnRfaWQYASABKAkSEgoKdG9faG9zdF9pZBgCIAEoCSI/CgpNb3ZlQW5zd2VyEg8KB2hvc3RfaWQYASABKAkSDgoGc3RheWVkGAIgASgIEhAKCHBhdXNlX21zGAMgASgBIh4KDURyYWluUXVlc3Rpb24SDQoFZHJhaW4YASABKAgitAEKC0RyYWluQW5zd2VyEg0KBW1vdmVkGAEgASgDEgwKBGxlZnQYAiABKAMSDgoGZmFpbGVkGAMgASgDEgwKBGRvbmUYBCABKAgSFAoMcGF1c2VfcDUwX21zGAUgASgBEhQKDHBhdXNlX3A5OV9tcxgGIAEoARIUCgxwYXVzZV9tYXhfbXMYByABKAESEgoKZWxhcHNlZF9tcxgIIAEoAxIUCgxsYXN0X2ZhaWx1cmUYCSABKAkijgEKDk1vZHVsZVF1ZXN0aW9uEg4KBm1vZHVsZRgBIAEoCRIOCgZkaWdlc3QYAiABKAkSDAoEZmlsZRgDIAEoCRIWCg5jYW5hcnlfcGVyY2VudBgEIAEoBRIQCgh3YXRjaF9tcxgFIAEoAxIUCgxoYXNfd2F0Y2hfbXMYBiABKAgSDgoGcmV2ZXJ0GAcgASgIIjYKDE1vZHVsZUFuc3dlchIVCg1hY3RpdmVfZGlnZXN0GAEgASgJEg8KB3JlZnVzZWQYAiABKAkicgoPRXhjaGFuZ2VzQW5zd2VyEjcKCWV4Y2hhbmdlcxgBIAMoCzIkLnNpcnNpLmZsZWV0LnYxLkV4Y2hhbmdlc0Fuc3dlci5LZXB0GiYKBEtlcHQSEAoIc2VxdWVuY2UYASABKAMSDAoEYm9keRgCIAEoDCIRCg9PcnBoYW5zUXVlc3Rpb25iBnByb3RvMw", [file_sirsi_agent_v1_agent_service]);
 
 /**
  * What hosts of one fleet ask of each other over the bus, as requests on
@@ -43,6 +41,13 @@ export type HostQuestion = Message<"sirsi.fleet.v1.HostQuestion"> & {
    * @generated from field: string traceparent = 3;
    */
   traceparent: string;
+
+  /**
+   * Published on <prefix>.host.<host id>.cancel, it gives the question up; empty for one that cannot be.
+   *
+   * @generated from field: string cancel_token = 4;
+   */
+  cancelToken: string;
 
   /**
    * @generated from oneof sirsi.fleet.v1.HostQuestion.question
@@ -119,6 +124,12 @@ export type HostQuestion = Message<"sirsi.fleet.v1.HostQuestion"> & {
      */
     value: AgentQuestion;
     case: "exchanges";
+  } | {
+    /**
+     * @generated from field: sirsi.fleet.v1.OrphansQuestion orphans = 22;
+     */
+    value: OrphansQuestion;
+    case: "orphans";
   } | { case: undefined; value?: undefined };
 };
 
@@ -134,11 +145,11 @@ export const HostQuestionSchema: GenMessage<HostQuestion> = /*@__PURE__*/
  */
 export type HostAnswer = Message<"sirsi.fleet.v1.HostAnswer"> & {
   /**
-   * Absent: it went well. Its details hold ErrorInfo with the code of this software.
+   * Absent: it went well.
    *
-   * @generated from field: google.rpc.Status error = 1;
+   * @generated from field: sirsi.fleet.v1.HostError error = 1;
    */
-  error?: Status | undefined;
+  error?: HostError | undefined;
 
   /**
    * @generated from oneof sirsi.fleet.v1.HostAnswer.answer
@@ -196,6 +207,37 @@ export const HostAnswerSchema: GenMessage<HostAnswer> = /*@__PURE__*/
   messageDesc(file_sirsi_fleet_v1_fleet, 1);
 
 /**
+ * @generated from message sirsi.fleet.v1.HostError
+ */
+export type HostError = Message<"sirsi.fleet.v1.HostError"> & {
+  /**
+   * Of this software's table of errors; one that the asker does not know counts as INTERNAL.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * JSON: metadata, retryAfterMs and the like.
+   *
+   * @generated from field: string details = 3;
+   */
+  details: string;
+};
+
+/**
+ * Describes the message sirsi.fleet.v1.HostError.
+ * Use `create(HostErrorSchema)` to create a new message.
+ */
+export const HostErrorSchema: GenMessage<HostError> = /*@__PURE__*/
+  messageDesc(file_sirsi_fleet_v1_fleet, 2);
+
+/**
  * An outbox entry, by its sender and place.
  *
  * @generated from message sirsi.fleet.v1.OutboxKey
@@ -222,7 +264,7 @@ export type OutboxKey = Message<"sirsi.fleet.v1.OutboxKey"> & {
  * Use `create(OutboxKeySchema)` to create a new message.
  */
 export const OutboxKeySchema: GenMessage<OutboxKey> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 2);
+  messageDesc(file_sirsi_fleet_v1_fleet, 3);
 
 /**
  * @generated from message sirsi.fleet.v1.DeliverQuestion
@@ -294,7 +336,7 @@ export type DeliverQuestion = Message<"sirsi.fleet.v1.DeliverQuestion"> & {
  * Use `create(DeliverQuestionSchema)` to create a new message.
  */
 export const DeliverQuestionSchema: GenMessage<DeliverQuestion> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 3);
+  messageDesc(file_sirsi_fleet_v1_fleet, 4);
 
 /**
  * @generated from message sirsi.fleet.v1.DeliverAnswer
@@ -338,7 +380,7 @@ export type DeliverAnswer = Message<"sirsi.fleet.v1.DeliverAnswer"> & {
  * Use `create(DeliverAnswerSchema)` to create a new message.
  */
 export const DeliverAnswerSchema: GenMessage<DeliverAnswer> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 4);
+  messageDesc(file_sirsi_fleet_v1_fleet, 5);
 
 /**
  * @generated from message sirsi.fleet.v1.SuggestQuestion
@@ -365,7 +407,7 @@ export type SuggestQuestion = Message<"sirsi.fleet.v1.SuggestQuestion"> & {
  * Use `create(SuggestQuestionSchema)` to create a new message.
  */
 export const SuggestQuestionSchema: GenMessage<SuggestQuestion> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 5);
+  messageDesc(file_sirsi_fleet_v1_fleet, 6);
 
 /**
  * @generated from message sirsi.fleet.v1.SuggestAnswer
@@ -382,7 +424,7 @@ export type SuggestAnswer = Message<"sirsi.fleet.v1.SuggestAnswer"> & {
  * Use `create(SuggestAnswerSchema)` to create a new message.
  */
 export const SuggestAnswerSchema: GenMessage<SuggestAnswer> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 6);
+  messageDesc(file_sirsi_fleet_v1_fleet, 7);
 
 /**
  * @generated from message sirsi.fleet.v1.SpawnQuestion
@@ -431,7 +473,7 @@ export type SpawnQuestion = Message<"sirsi.fleet.v1.SpawnQuestion"> & {
  * Use `create(SpawnQuestionSchema)` to create a new message.
  */
 export const SpawnQuestionSchema: GenMessage<SpawnQuestion> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 7);
+  messageDesc(file_sirsi_fleet_v1_fleet, 8);
 
 /**
  * @generated from message sirsi.fleet.v1.AgentQuestion
@@ -460,7 +502,7 @@ export type AgentQuestion = Message<"sirsi.fleet.v1.AgentQuestion"> & {
  * Use `create(AgentQuestionSchema)` to create a new message.
  */
 export const AgentQuestionSchema: GenMessage<AgentQuestion> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 8);
+  messageDesc(file_sirsi_fleet_v1_fleet, 9);
 
 /**
  * @generated from message sirsi.fleet.v1.StopQuestion
@@ -482,7 +524,7 @@ export type StopQuestion = Message<"sirsi.fleet.v1.StopQuestion"> & {
  * Use `create(StopQuestionSchema)` to create a new message.
  */
 export const StopQuestionSchema: GenMessage<StopQuestion> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 9);
+  messageDesc(file_sirsi_fleet_v1_fleet, 10);
 
 /**
  * @generated from message sirsi.fleet.v1.UpdateQuestion
@@ -514,7 +556,7 @@ export type UpdateQuestion = Message<"sirsi.fleet.v1.UpdateQuestion"> & {
  * Use `create(UpdateQuestionSchema)` to create a new message.
  */
 export const UpdateQuestionSchema: GenMessage<UpdateQuestion> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 10);
+  messageDesc(file_sirsi_fleet_v1_fleet, 11);
 
 /**
  * What the owner knows of an agent beyond the store.
@@ -616,7 +658,7 @@ export type AgentLook = Message<"sirsi.fleet.v1.AgentLook"> & {
  * Use `create(AgentLookSchema)` to create a new message.
  */
 export const AgentLookSchema: GenMessage<AgentLook> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 11);
+  messageDesc(file_sirsi_fleet_v1_fleet, 12);
 
 /**
  * @generated from message sirsi.fleet.v1.MoveQuestion
@@ -640,7 +682,7 @@ export type MoveQuestion = Message<"sirsi.fleet.v1.MoveQuestion"> & {
  * Use `create(MoveQuestionSchema)` to create a new message.
  */
 export const MoveQuestionSchema: GenMessage<MoveQuestion> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 12);
+  messageDesc(file_sirsi_fleet_v1_fleet, 13);
 
 /**
  * @generated from message sirsi.fleet.v1.MoveAnswer
@@ -667,7 +709,7 @@ export type MoveAnswer = Message<"sirsi.fleet.v1.MoveAnswer"> & {
  * Use `create(MoveAnswerSchema)` to create a new message.
  */
 export const MoveAnswerSchema: GenMessage<MoveAnswer> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 13);
+  messageDesc(file_sirsi_fleet_v1_fleet, 14);
 
 /**
  * @generated from message sirsi.fleet.v1.DrainQuestion
@@ -686,7 +728,7 @@ export type DrainQuestion = Message<"sirsi.fleet.v1.DrainQuestion"> & {
  * Use `create(DrainQuestionSchema)` to create a new message.
  */
 export const DrainQuestionSchema: GenMessage<DrainQuestion> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 14);
+  messageDesc(file_sirsi_fleet_v1_fleet, 15);
 
 /**
  * @generated from message sirsi.fleet.v1.DrainAnswer
@@ -743,7 +785,7 @@ export type DrainAnswer = Message<"sirsi.fleet.v1.DrainAnswer"> & {
  * Use `create(DrainAnswerSchema)` to create a new message.
  */
 export const DrainAnswerSchema: GenMessage<DrainAnswer> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 15);
+  messageDesc(file_sirsi_fleet_v1_fleet, 16);
 
 /**
  * @generated from message sirsi.fleet.v1.ModuleQuestion
@@ -794,7 +836,7 @@ export type ModuleQuestion = Message<"sirsi.fleet.v1.ModuleQuestion"> & {
  * Use `create(ModuleQuestionSchema)` to create a new message.
  */
 export const ModuleQuestionSchema: GenMessage<ModuleQuestion> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 16);
+  messageDesc(file_sirsi_fleet_v1_fleet, 17);
 
 /**
  * @generated from message sirsi.fleet.v1.ModuleAnswer
@@ -820,7 +862,7 @@ export type ModuleAnswer = Message<"sirsi.fleet.v1.ModuleAnswer"> & {
  * Use `create(ModuleAnswerSchema)` to create a new message.
  */
 export const ModuleAnswerSchema: GenMessage<ModuleAnswer> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 17);
+  messageDesc(file_sirsi_fleet_v1_fleet, 18);
 
 /**
  * @generated from message sirsi.fleet.v1.ExchangesAnswer
@@ -837,7 +879,7 @@ export type ExchangesAnswer = Message<"sirsi.fleet.v1.ExchangesAnswer"> & {
  * Use `create(ExchangesAnswerSchema)` to create a new message.
  */
 export const ExchangesAnswerSchema: GenMessage<ExchangesAnswer> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 18);
+  messageDesc(file_sirsi_fleet_v1_fleet, 19);
 
 /**
  * @generated from message sirsi.fleet.v1.ExchangesAnswer.Kept
@@ -859,5 +901,20 @@ export type ExchangesAnswer_Kept = Message<"sirsi.fleet.v1.ExchangesAnswer.Kept"
  * Use `create(ExchangesAnswer_KeptSchema)` to create a new message.
  */
 export const ExchangesAnswer_KeptSchema: GenMessage<ExchangesAnswer_Kept> = /*@__PURE__*/
-  messageDesc(file_sirsi_fleet_v1_fleet, 18, 0);
+  messageDesc(file_sirsi_fleet_v1_fleet, 19, 0);
+
+/**
+ * There are agents without an owner: look for those that are yours.
+ *
+ * @generated from message sirsi.fleet.v1.OrphansQuestion
+ */
+export type OrphansQuestion = Message<"sirsi.fleet.v1.OrphansQuestion"> & {
+};
+
+/**
+ * Describes the message sirsi.fleet.v1.OrphansQuestion.
+ * Use `create(OrphansQuestionSchema)` to create a new message.
+ */
+export const OrphansQuestionSchema: GenMessage<OrphansQuestion> = /*@__PURE__*/
+  messageDesc(file_sirsi_fleet_v1_fleet, 20);
 
