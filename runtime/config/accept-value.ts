@@ -25,11 +25,20 @@ export function acceptValue(setting: Setting, raw: unknown, text: boolean, baseD
       if (typeof raw === "string" && kind.choices.includes(raw)) return ok(raw);
       return bad(`must be one of ${kind.choices.join(", ")}, not ${shown(raw)}${hint(raw, kind.choices)}`);
     case "text":
-      return typeof raw === "string" && kind.pattern.test(raw) ? ok(raw) : bad(`must be ${kind.shape}, not ${shown(raw)}`);
+      if (typeof raw === "string" && kind.pattern.test(raw)) return ok(raw);
+      return bad(`must be ${kind.shape}${setting.secret === null ? `, not ${shown(raw)}` : "; what it is now is not shown, for it is a secret"}`);
     case "path":
       return typeof raw === "string" && raw !== "" && !raw.includes("\0") ? ok(resolve(baseDir, raw)) : bad(`must be a path, not ${shown(raw)}`);
+    case "file":
+      return raw === "" ? ok("") : typeof raw === "string" && !raw.includes("\0") ? ok(resolve(baseDir, raw)) : bad(`must be a path, not ${shown(raw)}`);
     case "listen":
       return acceptListen(raw);
+    case "address":
+      return raw === "" ? ok("") : acceptAddress(raw);
+    case "texts":
+      return acceptTexts(text ? splitList(String(raw)) : raw, kind.pattern, kind.shape);
+    case "labels":
+      return acceptLabels(text ? labelsFrom(String(raw)) : raw);
     case "list":
       return acceptList(text ? splitList(String(raw)) : raw, kind.choices);
     case "table":
@@ -72,6 +81,12 @@ function acceptListen(raw: unknown): ValueOutcome {
   );
 }
 
+function acceptAddress(raw: unknown): ValueOutcome {
+  if (typeof raw !== "string") return bad(`must be host:port, not ${shown(raw)}`);
+  const outcome = parseAddress(raw);
+  return outcome.kind === "problem" ? bad(`${shown(raw)} ${outcome.problem}`) : ok(raw);
+}
+
 function splitList(text: string): string[] {
   return text
     .split(",")
@@ -79,12 +94,42 @@ function splitList(text: string): string[] {
     .filter((item) => item !== "");
 }
 
-function acceptList(raw: unknown, choices: readonly string[] | null): ValueOutcome {
+function acceptTexts(raw: unknown, pattern: RegExp, shape: string): ValueOutcome {
+  if (!Array.isArray(raw)) return bad(`must be a list of strings, not a ${typeof raw}`);
+  const wrong = raw.findIndex((item) => typeof item !== "string" || !pattern.test(item));
+  if (wrong !== -1) return bad(`must hold only ${shape}; entry ${wrong + 1} is something else`);
+  return ok(Object.freeze([...new Set(raw as readonly string[])]));
+}
+
+const LABEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/;
+const LABEL_TEXT = /^[^\p{Cc},]{1,253}$/u;
+
+/** As a table; an entry without "=" is a label without a text, which is refused. */
+function labelsFrom(text: string): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    splitList(text).map((item) => {
+      const at = item.indexOf("=");
+      return at === -1 ? [item, ""] : [item.slice(0, at).trim(), item.slice(at + 1).trim()];
+    }),
+  );
+}
+
+function acceptLabels(raw: unknown): ValueOutcome {
+  if (typeof raw !== "object" || raw === null || Array.isArray(raw)) return bad(`must be a table of NAME = "text", not ${shown(raw)}`);
+  for (const [name, label] of Object.entries(raw)) {
+    if (!LABEL_NAME.test(name)) return bad(`has ${shown(name)}; a name is made of letters, digits and . _ / -`);
+    if (name === "zone") return bad("has zone, which is a setting of its own; set fleet.zone");
+    if (typeof label !== "string" || !LABEL_TEXT.test(label)) return bad(`has ${name}, which must be 1 to 253 characters without a comma, not ${shown(label)}`);
+  }
+  return ok(Object.freeze(Object.fromEntries(Object.entries(raw) as [string, string][])));
+}
+
+function acceptList(raw: unknown, choices: readonly string[]): ValueOutcome {
   if (!Array.isArray(raw)) return bad(`must be a list of strings, not ${shown(raw)}`);
   const list: string[] = [];
   for (const item of raw as unknown[]) {
     if (typeof item !== "string") return bad(`must hold only strings, not ${shown(item)}`);
-    if (choices !== null && !choices.includes(item)) {
+    if (!choices.includes(item)) {
       return bad(`holds ${shown(item)}; it may hold ${choices.join(", ")}${hint(item, choices)}`);
     }
     if (!list.includes(item)) list.push(item);

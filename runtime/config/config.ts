@@ -4,8 +4,11 @@ import { SirsiError } from "../core/errors.ts";
 import type { GuestLimitName, GuestLimits, HostLimitName, HostLimits } from "../core/limits.ts";
 import { parseAddress } from "../core/address.ts";
 import type { ListenAddress } from "../core/address.ts";
+import { busConfig, fleetConfig, storeConfig } from "./fleet-config.ts";
+import type { BusConfig, FleetConfig, StoreConfig } from "./fleet-config.ts";
+import { covered } from "./secret.ts";
 import type { ResolvedSetting, SettingValue } from "./setting.ts";
-import { GUEST_LIMIT_NAMES, HOST_LIMIT_KEYS, HOST_LIMIT_NAMES, guestLimitKey, guestPolicyKey } from "./settings.ts";
+import { GUEST_LIMIT_NAMES, HOST_LIMIT_KEYS, HOST_LIMIT_NAMES, SETTINGS, guestLimitKey, guestPolicyKey } from "./settings.ts";
 import type { Compression, Grant, LogFormat, LogLevel } from "./settings.ts";
 
 /** Frozen through and through. All paths are absolute. */
@@ -21,12 +24,10 @@ export interface Config {
     readonly drainTimeoutMs: number;
   };
   readonly http: { readonly listen: ListenAddress };
-  readonly bus: {
-    /** Empty: the in-process bus. */
-    readonly servers: readonly string[];
-    readonly topicPrefix: string;
-  };
-  readonly store: { readonly dataDir: string };
+  readonly bus: BusConfig;
+  readonly store: StoreConfig;
+  /** Null for a host of its own. Given: `store.url` is given and `bus.servers` are not empty. */
+  readonly fleet: FleetConfig | null;
   readonly modules: {
     readonly directory: string;
     readonly watch: boolean;
@@ -76,11 +77,13 @@ export interface Config {
   /** The most a manifest may ask for. */
   readonly guestPolicy: GuestLimits;
   readonly hostLimits: HostLimits;
-  /** Every setting with its value and source, in the table's order. */
+  /** Every setting with its value and source, in the table's order; what is secret is covered. */
   readonly settings: readonly ResolvedSetting[];
   /** For a person, at start. */
   readonly warnings: readonly string[];
 }
+
+const SECRECY = new Map(SETTINGS.map(({ key, secret }) => [key, secret]));
 
 export function buildConfig(settings: readonly ResolvedSetting[], file: string | null, warnings: readonly string[]): Config {
   const values = new Map(settings.map(({ key, value }) => [key, value]));
@@ -102,8 +105,9 @@ export function buildConfig(settings: readonly ResolvedSetting[], file: string |
       drainTimeoutMs: number("grpc.drain_timeout_ms"),
     },
     http: { listen: listenAddress(get("http.listen") as string) },
-    bus: { servers: get("event_bus.servers") as readonly string[], topicPrefix: get("event_bus.topic_prefix") as string },
-    store: { dataDir: get("store.data_dir") as string },
+    bus: busConfig(get),
+    store: storeConfig(get),
+    fleet: fleetConfig(get),
     modules: {
       directory: get("agent_service.wasm_module_path") as string,
       watch: get("modules.watch") as boolean,
@@ -140,7 +144,7 @@ export function buildConfig(settings: readonly ResolvedSetting[], file: string |
     guestLimits: guestLimits(guestLimitKey),
     guestPolicy: guestLimits(guestPolicyKey),
     hostLimits: Object.fromEntries(HOST_LIMIT_NAMES.map((name) => [name, number(HOST_LIMIT_KEYS[name])])) as { [Name in HostLimitName]: number },
-    settings,
+    settings: settings.map((setting) => ({ ...setting, value: covered(setting.value, SECRECY.get(setting.key) ?? null) })),
     warnings,
   });
 }

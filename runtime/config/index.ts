@@ -1,4 +1,5 @@
 export type { Config } from "./config.ts";
+export type { BusConfig, BusLogin, BusTls, FleetConfig, StoreConfig } from "./fleet-config.ts";
 export { clientEnvironment, processEnvironment } from "./environment.ts";
 export type { ClientEnvironment, Environment } from "./environment.ts";
 export { formatAddress, isLoopback, parseAddress } from "../core/address.ts";

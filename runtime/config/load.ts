@@ -9,10 +9,12 @@ import { findConfigFile, readConfigFile } from "./config-file.ts";
 import type { ConfigFile } from "./config-file.ts";
 import { processEnvironment, strangeVariables } from "./environment.ts";
 import type { Environment } from "./environment.ts";
-import { parseAddress } from "../core/address.ts";
+import { contradictions, idleSettings } from "./contradictions.ts";
+import { defaultHostName } from "./fleet-config.ts";
+import { readSecrets } from "./secret.ts";
 import { describeSource } from "./setting.ts";
 import type { ResolvedSetting, Setting, Source } from "./setting.ts";
-import { GUEST_LIMIT_NAMES, SETTINGS, guestLimitKey, guestPolicyKey } from "./settings.ts";
+import { SETTINGS } from "./settings.ts";
 
 export interface LoadOptions {
   /** By flag, dashes included: `{ "--grpc-listen": "127.0.0.1:0" }`. */
@@ -38,7 +40,7 @@ export function loadConfig(options: LoadOptions = {}): Config {
   const context = { cores: options.cores ?? availableParallelism(), terminal: options.terminal ?? false };
   const problems: string[] = [...(file?.problems ?? []), ...strangeFlags(options.flags ?? {})];
 
-  const resolved = SETTINGS.map((setting): ResolvedSetting => {
+  const stated = SETTINGS.map((setting): ResolvedSetting => {
     const { raw, source } = choose(setting, file, env, options.flags ?? {});
     const fallback = () => acceptedFallback(setting, context, cwd);
     if (source.kind === "default") return { key: setting.key, value: fallback(), source };
@@ -48,9 +50,22 @@ export function loadConfig(options: LoadOptions = {}): Config {
     problems.push(`${describeSource(source)}: ${setting.key} ${outcome.problem}`);
     return { key: setting.key, value: fallback(), source };
   });
-  problems.push(...contradictions(resolved));
+  const secrets = readSecrets(SETTINGS, stated, (setting, text) => {
+    const outcome = acceptValue(setting, text, true, cwd);
+    return outcome.kind === "value" ? null : `whose content ${outcome.problem}`;
+  });
+  const resolved = named(secrets.resolved);
+  problems.push(...secrets.problems);
+  // With a default in the place of what was refused, they would be told what nobody wrote.
+  if (problems.length === 0) problems.push(...contradictions(resolved));
   if (problems.length > 0) throw invalid(problems);
-  return buildConfig(resolved, path, strangeVariables(env, SETTINGS));
+  return buildConfig(resolved, path, [...strangeVariables(env, SETTINGS), ...idleSettings(secrets.resolved)]);
+}
+
+/** With the host's name, which when none is stated comes from another setting. */
+function named(resolved: readonly ResolvedSetting[]): readonly ResolvedSetting[] {
+  const dataDir = resolved.find(({ key }) => key === "store.data_dir")?.value as string;
+  return resolved.map((setting) => (setting.key === "fleet.host_name" && setting.value === "" ? { ...setting, value: defaultHostName(dataDir) } : setting));
 }
 
 function choose(setting: Setting, file: ConfigFile | null, env: Environment, flags: Readonly<Record<string, string | undefined>>): { raw: unknown; source: Source } {
@@ -74,40 +89,6 @@ function strangeFlags(flags: Readonly<Record<string, string | undefined>>): stri
   return Object.keys(flags)
     .filter((flag) => !known.has(flag))
     .map((flag) => `flag ${flag}: there is no such flag`);
-}
-
-/** What each setting may say alone but not together. */
-function contradictions(resolved: readonly ResolvedSetting[]): string[] {
-  const byKey = new Map(resolved.map((setting) => [setting.key, setting]));
-  const at = (key: string) => byKey.get(key) as ResolvedSetting;
-  const problems: string[] = [];
-
-  const servers = at("event_bus.servers");
-  if ((servers.value as readonly string[]).length > 0) {
-    problems.push(`${describeSource(servers.source)}: event_bus.servers must be empty: this version has only the in-process bus; remove the servers`);
-  }
-  for (const name of GUEST_LIMIT_NAMES) {
-    problems.push(...notMore(at(guestLimitKey(name)), at(guestPolicyKey(name))));
-  }
-  const [grpc, http] = [at("grpc.listen"), at("http.listen")];
-  const [grpcPort, httpPort] = [portOf(grpc), portOf(http)];
-  if (grpcPort !== 0 && grpcPort === httpPort) {
-    problems.push(`${describeSource(http.source)}: http.listen has the same port as grpc.listen (${grpcPort}); give one of them another`);
-  }
-  problems.push(...notMore(at("agents.restart.backoff_first_ms"), at("agents.restart.backoff_max_ms")));
-  return problems;
-}
-
-function notMore(small: ResolvedSetting, large: ResolvedSetting): string[] {
-  const [low, high] = [Number(small.value), Number(large.value)];
-  if (low <= high) return [];
-  const told = small.source.kind === "default" ? large : small;
-  return [`${describeSource(told.source)}: ${small.key} (${low}) is more than ${large.key} (${high}); lower the one or raise the other`];
-}
-
-function portOf(setting: ResolvedSetting): number {
-  const outcome = parseAddress(setting.value as string);
-  return outcome.kind === "address" ? outcome.address.port : 0;
 }
 
 function invalid(problems: readonly string[]): SirsiError {

@@ -15,7 +15,11 @@ A host takes each setting from the first of these that has it: a flag of \`sirsi
 
 The file is the one that \`--config\` names, else the one that \`SIRSI_CONFIG\` names, else \`sirsi.toml\` in the working directory when it is there. Relative paths in it stand on its own directory; all others stand on the working directory. \`sirsi.toml.example\` has every setting with its default.
 
-Lists in the environment are separated by commas. An empty variable counts as none. A key that is not known, a value of the wrong type and a value out of range are refused at start, all of them at once.
+Lists in the environment are separated by commas, labels are NAME=TEXT there. An empty variable counts as none. A key that is not known, a value of the wrong type and a value out of range are refused at start, all of them at once.
+
+A secret is never shown: \`sirsi config show\` and messages have \`***\` in its place. Each has a twin whose name ends in \`_file\`: the file that the secret is read from, as containers mount them. A line break at the end of it does not count. Setting both is refused.
+
+A host is in a fleet when \`store.url\` and \`event_bus.servers\` are both set; one without the other is refused. \`sirsi.fleet.toml\` is a complete example, and [operate.md](operate.md) leads through it.
 
 The data directory is \`.sirsi\` in the working directory, like the \`.git\` of a checkout: two projects on one machine never share agents by accident, and removing the directory is a clean start. A service of the system names its own, such as \`/var/lib/sirsi\`.
 `;
@@ -78,10 +82,18 @@ export function describeKind(kind: SettingKind): string {
       return kind.shape;
     case "path":
       return "path";
+    case "file":
+      return "path, empty for none";
     case "listen":
       return "host:port, loopback";
+    case "address":
+      return "host:port, empty for none";
+    case "texts":
+      return `list of ${kind.shape}`;
+    case "labels":
+      return "table of text";
     case "list":
-      return kind.choices === null ? "list" : `list of ${kind.choices.join(", ")}`;
+      return `list of ${kind.choices.join(", ")}`;
     case "table":
       return `table of lists of ${kind.choices.join(", ")}`;
     default:
@@ -98,6 +110,6 @@ export function describeDefault(setting: Setting): string {
 export function tomlValue(value: SettingValue): string {
   if (Array.isArray(value)) return `[${value.map((item) => JSON.stringify(item)).join(", ")}]`;
   if (typeof value !== "object") return JSON.stringify(value);
-  const entries = Object.entries(value as Readonly<Record<string, readonly string[]>>);
+  const entries = Object.entries(value as Readonly<Record<string, string | readonly string[]>>);
   return entries.length === 0 ? "{}" : `{ ${entries.map(([name, list]) => `${JSON.stringify(name)} = ${tomlValue(list)}`).join(", ")} }`;
 }

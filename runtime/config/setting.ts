@@ -1,7 +1,7 @@
 /** What one configuration setting is, and where a value can come from. */
 import { unreachable } from "../core/errors.ts";
 
-export type SettingValue = number | boolean | string | readonly string[] | Readonly<Record<string, readonly string[]>>;
+export type SettingValue = number | boolean | string | readonly string[] | Readonly<Record<string, string | readonly string[]>>;
 
 export type SettingKind =
   | { readonly type: "integer"; readonly min: number; readonly max: number; readonly unit: string }
@@ -11,9 +11,17 @@ export type SettingKind =
   | { readonly type: "text"; readonly pattern: RegExp; readonly shape: string }
   /** A file or directory; relative ones stand on the file's directory, or else on the working directory. */
   | { readonly type: "path" }
+  /** The same, or empty for none. */
+  | { readonly type: "file" }
   /** host:port of a loopback interface. */
   | { readonly type: "listen" }
-  | { readonly type: "list"; readonly choices: readonly string[] | null }
+  /** host:port of anywhere, or empty for none. */
+  | { readonly type: "address" }
+  | { readonly type: "list"; readonly choices: readonly string[] }
+  /** A list of texts of one shape; what does not fit is not quoted, for it may hold a secret. */
+  | { readonly type: "texts"; readonly pattern: RegExp; readonly shape: string }
+  /** A table of free names, each with a text. In the environment: NAME=TEXT, separated by commas. */
+  | { readonly type: "labels" }
   /** A table of free names, each with a list out of `choices`. File only. */
   | { readonly type: "table"; readonly choices: readonly string[] };
 
@@ -22,6 +30,9 @@ export interface DefaultContext {
   readonly cores: number;
   readonly terminal: boolean;
 }
+
+/** What nobody may see of a value: all of it, or the password in a URL. */
+export type Secrecy = "all" | "url";
 
 export interface Setting {
   /** `section.name`, as the file has it. */
@@ -35,6 +46,8 @@ export interface Setting {
   readonly env: string | null;
   /** `--name`, of `sirsi serve` and `sirsi config show`; null for none. */
   readonly flag: string | null;
+  /** Null for what everybody may see. A secret has a sibling, its key with `_file` behind it. */
+  readonly secret: Secrecy | null;
 }
 
 export type Source =
@@ -45,6 +58,7 @@ export type Source =
 
 export interface ResolvedSetting {
   readonly key: string;
+  /** In a Config: with what is secret covered. */
   readonly value: SettingValue;
   readonly source: Source;
 }

@@ -4,7 +4,8 @@
  */
 import { GUEST_LIMITS, HOST_LIMITS } from "../core/limits.ts";
 import type { GuestLimitName, HostLimitName, LimitRow } from "../core/limits.ts";
-import type { DefaultContext, Setting, SettingKind, SettingValue } from "./setting.ts";
+import { fileKey } from "./secret.ts";
+import type { DefaultContext, Secrecy, Setting, SettingKind, SettingValue } from "./setting.ts";
 
 /** Capabilities that grants may name; the module layer's list is held to it by a test. */
 export const GRANTABLE = ["ask", "sleep", "timers", "documents"] as const;
@@ -39,7 +40,13 @@ function setting(
     meaning,
     env: kind.type === "table" ? null : `SIRSI_${key.replaceAll(".", "_").toUpperCase()}`,
     flag: extras.flag ?? null,
+    secret: null,
   };
+}
+
+/** A secret, empty for none, and its twin that names a file. No flag: every user of a machine can see those. */
+function secret(key: string, hidden: Secrecy, kind: SettingKind, meaning: string): [Setting, Setting] {
+  return [{ ...setting(key, kind, "", meaning), secret: hidden }, setting(fileKey(key), { type: "file" }, "", `The file that ${key} is read from.`)];
 }
 
 function integer(min: number, max: number, unit: string): SettingKind {
@@ -101,6 +108,11 @@ const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 const DAY = 86_400;
 const YEAR = 365 * DAY;
+const ONE_LINE: SettingKind = { type: "text", pattern: /^[^\0\r\n]*$/, shape: "text on one line" };
+const SERVER = /^(?:nats|tls):\/\/(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?\/?$/;
+const DATABASE = /^(?:postgres(?:ql)?:\/\/\S+)?$/;
+const HOST_NAME = /^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,62})?$/;
+const ZONE = /^[A-Za-z0-9._-]{0,63}$/;
 const SUBJECT = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
 
 export const SETTINGS: readonly Setting[] = [
@@ -108,8 +120,16 @@ export const SETTINGS: readonly Setting[] = [
   setting("agent_service.session_timeout_seconds", integer(1, YEAR, "seconds"), 3_600, "How long a session lives that states no timeout of its own."),
   setting("agent_service.wasm_module_path", { type: "path" }, "modules", "The module directory: .wasm files in it are picked up.", { flag: "--modules" }),
 
-  setting("event_bus.servers", { type: "list", choices: null }, [], "NATS servers. Must be empty: this version has only the in-process bus."),
-  setting("event_bus.topic_prefix", { type: "text", pattern: SUBJECT, shape: "tokens of letters, digits, _ and -, joined by dots" }, "sirsi.agents", "What every subject on the bus starts with."),
+  setting("event_bus.servers", { type: "texts", pattern: SERVER, shape: "nats://host:port or tls://host:port without a login" }, [], "NATS servers, all of a cluster. Empty: the bus inside the process, for a host in no fleet."),
+  setting("event_bus.topic_prefix", { type: "text", pattern: SUBJECT, shape: "tokens of letters, digits, _ and -, joined by dots" }, "sirsi.agents", "What every subject on the bus starts with. Fleets on the same NATS servers need one each."),
+  ...secret("event_bus.token", "all", ONE_LINE, "Logs in to NATS with a token."),
+  setting("event_bus.user", ONE_LINE, "", "Logs in to NATS with a user's name and event_bus.password."),
+  ...secret("event_bus.password", "all", ONE_LINE, "The password that belongs to event_bus.user."),
+  setting("event_bus.nkey_file", { type: "file" }, "", "Logs in to NATS with the nkey whose seed (SU…) is in this file."),
+  setting("event_bus.creds_file", { type: "file" }, "", "Logs in to NATS with a creds file as `nsc` writes it."),
+  setting("event_bus.tls_ca_file", { type: "file" }, "", "PEM file of the authorities that vouch for the NATS servers. With any of the TLS files set, every connection uses TLS."),
+  setting("event_bus.tls_cert_file", { type: "file" }, "", "PEM file with this host's certificate for NATS servers that ask for one."),
+  setting("event_bus.tls_key_file", { type: "file" }, "", "PEM file with the key of tls_cert_file."),
 
   setting("grpc.listen", { type: "listen" }, "127.0.0.1:50051", "Where the gRPC server listens; port 0 picks a free one.", { flag: "--grpc-listen" }),
   hostLimit("messageMaxBytes"),
@@ -121,6 +141,19 @@ export const SETTINGS: readonly Setting[] = [
   setting("http.listen", { type: "listen" }, "127.0.0.1:8080", "Where metrics and health are served over HTTP; port 0 picks a free one.", { flag: "--http-listen" }),
 
   setting("store.data_dir", { type: "path" }, ".sirsi", "Where the host keeps its database and its cache of prepared modules.", { flag: "--data-dir" }),
+
+  ...secret("store.url", "url", { type: "text", pattern: DATABASE, shape: "postgres://user:password@host:5432/database?sslmode=verify-full" }, "The PostgreSQL database of a fleet; empty keeps everything in SQLite in data_dir."),
+  setting("store.connections", integer(2, 1_000, ""), 8, "The most connections of this host to the database; all hosts together must stay below what the server allows."),
+
+  setting("fleet.host_name", { type: "text", pattern: HOST_NAME, shape: "letters, digits and . _ -, at most 63" }, "", "What this host is called in its fleet. It stays over restarts, and no other host may have it.", {
+    flag: "--host-name",
+    words: "machine name and a short hash of the data directory",
+  }),
+  setting("fleet.zone", { type: "text", pattern: ZONE, shape: "letters, digits and . _ -, at most 63" }, "", "Where this host stands, such as a rack or a data centre's zone; modules may ask for one.", { flag: "--zone" }),
+  setting("fleet.labels", { type: "labels" }, {}, "What modules may ask for in their manifest's placement, such as { disk = \"ssd\" }."),
+  setting("fleet.lease_ms", integer(1_000, 60_000, "ms"), 3_000, "How long the others wait for a host that does not answer before they take over its agents; the same on all hosts."),
+  setting("fleet.advertise_grpc", { type: "address" }, "", "Where clients reach this host's gRPC, as others are told; empty for where it listens."),
+  setting("fleet.advertise_http", { type: "address" }, "", "Where this host's HTTP is reached, as others are told; empty for where it listens."),
 
   hostLimit("moduleMaxBytes"),
   hostLimit("admitTimeoutMs"),

@@ -152,7 +152,6 @@ describe("what is refused", () => {
     ["all IPv6 interfaces", '[http]\nlisten = "[::]:8080"', /no TLS and no authentication/],
     ["a name that only starts like loopback", '[http]\nlisten = "127.0.0.1.example.com:8080"', /no TLS and no authentication/],
     ["the same port twice", '[http]\nlisten = "127.0.0.1:50051"', /same port as grpc\.listen/],
-    ["NATS servers", '[event_bus]\nservers = ["nats://127.0.0.1"]', /event_bus\.servers must be empty: this version has only the in-process bus/],
     ["a subject prefix with a wildcard", '[event_bus]\ntopic_prefix = "sirsi.*"', /tokens of letters/],
     ["a list that is none", '[modules]\ndefault_grants = "ask"', /list of strings/],
     ["a list of numbers", "[modules]\ndefault_grants = [1]", /only strings/],
