@@ -1,6 +1,7 @@
 /** What a house of agents stands on. */
 import type { Store } from "../store/store.ts";
 import type { Homing } from "./homing.ts";
+import type { HouseFleet } from "./house-fleet.ts";
 import type { AgentStore, Surroundings } from "./surroundings.ts";
 import type { HearTopic } from "./topic-hearers.ts";
 
@@ -32,4 +33,6 @@ export interface AgentHouseConfig {
   readonly hearTopic: HearTopic;
   /** Absent: agents stay on the revision that they have. */
   readonly homing?: Homing;
+  /** Absent or null: this host is the only owner of its agents. */
+  readonly fleet?: HouseFleet | null;
 }
