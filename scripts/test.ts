@@ -1,9 +1,11 @@
 /**
  * Everything that must hold before a change is taken: `npm test`, and what CI runs.
  *
- * Needs nothing but what `npm ci` installed. Each section is a command of its own, so that
- * it can be run alone; all of them run whatever the others say, save that nothing is worth
- * running on agents that do not build. The last line has the totals of the test runner.
+ * Needs what `npm ci` installed, and NATS, PostgreSQL and Redis, which it gets by itself
+ * where it may (scripts/services). Each section is a command of its own, so that it can be
+ * run alone; all of them run whatever the others say, save that nothing is worth running
+ * without servers or on agents that do not build. The last line has the totals of the test
+ * runner.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
@@ -68,6 +70,8 @@ function runTests(): boolean {
 }
 
 const SECTIONS: readonly Section[] = [
+  // Tests run real servers, which some machines are not allowed to get by themselves: better told once than by each test.
+  { name: "servers", run: () => command("node", "scripts/services/main.ts", "install"), vital: true },
   { name: "agents", run: () => command("node", "scripts/build-agents.ts"), vital: true },
   { name: "types", run: () => command("tsc", "-p", ".") },
   { name: "lint", run: () => [command("oxlint", "--type-aware", "--deny-warnings"), command("buf", "lint")].every(Boolean) },

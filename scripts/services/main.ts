@@ -1,24 +1,19 @@
-/** node scripts/services/main.ts start|stop|status [SERVICE…]: servers for development; see service.ts. */
-import { rm } from "node:fs/promises";
+/** node scripts/services/main.ts start|stop|status|install [SERVICE…]: servers for development; see service.ts. */
+import { natsService } from "./nats.ts";
 import { postgresService } from "./postgres.ts";
-import { forget, makeDirectory, remember, rememberedRecord, ServiceFault, type Service } from "./service.ts";
+import { redisService } from "./redis.ts";
+import { forget, remember, rememberedRecord, ServiceFault, startInNewDirectory, type Service } from "./service.ts";
 
-const SERVICES: readonly Service[] = [postgresService];
-const USAGE = `usage: node scripts/services/main.ts start|stop|status [${SERVICES.map(({ name }) => name).join("|")}…]`;
+const SERVICES: readonly Service[] = [natsService, postgresService, redisService];
+const USAGE = `usage: node scripts/services/main.ts start|stop|status|install [${SERVICES.map(({ name }) => name).join("|")}…]`;
 
 async function start(service: Service): Promise<string> {
   const known = await rememberedRecord(service.name);
   if (known !== null && (await service.isRunning(known))) return known.url;
   if (known !== null) await service.stop(known);
-  const directory = await makeDirectory(service.name);
-  try {
-    const record = await service.start({ directory });
-    await remember(record);
-    return record.url;
-  } catch (thrown) {
-    await rm(directory, { recursive: true, force: true });
-    throw thrown;
-  }
+  const record = await startInNewDirectory(service);
+  await remember(record);
+  return record.url;
 }
 
 async function stop(service: Service): Promise<string> {
@@ -39,7 +34,12 @@ async function status(service: Service): Promise<string> {
   return `${known.url} process ${known.pid} in ${known.directory}`;
 }
 
-const COMMANDS: Readonly<Record<string, (service: Service) => Promise<string>>> = { start, stop, status };
+const COMMANDS: Readonly<Record<string, (service: Service) => Promise<string>>> = {
+  start,
+  stop,
+  status,
+  install: (service) => service.ensureInstalled(),
+};
 
 async function main([command = "", ...names]: readonly string[]): Promise<void> {
   const run = COMMANDS[command];
@@ -50,13 +50,16 @@ async function main([command = "", ...names]: readonly string[]): Promise<void> 
     process.exitCode = 2;
     return;
   }
-  for (const service of chosen) process.stdout.write(`${service.name} ${await run(service)}\n`);
+  for (const service of chosen) {
+    try {
+      process.stdout.write(`${service.name} ${await run(service)}\n`);
+    } catch (thrown) {
+      // The others are told too: whoever mends it mends all at once.
+      if (!(thrown instanceof ServiceFault)) throw thrown;
+      process.stderr.write(`${service.name}: ${thrown.message}\n`);
+      process.exitCode = 1;
+    }
+  }
 }
 
-try {
-  await main(process.argv.slice(2));
-} catch (thrown) {
-  if (!(thrown instanceof ServiceFault)) throw thrown;
-  process.stderr.write(`${thrown.message}\n`);
-  process.exitCode = 1;
-}
+await main(process.argv.slice(2));

@@ -3,7 +3,8 @@
  * ports of the loopback, each with a directory of its own that goes when it stops.
  *
  * One file a server. A server is described by a record of plain data, so that what one
- * command started another can look at and stop.
+ * command started another can look at and stop. Its port, its password and its settings
+ * are put down in its directory, so that it can be started there again.
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -29,19 +30,23 @@ export interface StartOptions {
   readonly directory: string;
   /** A free one is chosen when it is left out. */
   readonly port?: number;
-  /** Settings by the server's own names. */
-  readonly settings?: Readonly<Record<string, string>>;
+  /** More of the server's configuration, in its own language; it goes before what is set here. */
+  readonly config?: string;
 }
 
 export interface Service {
   readonly name: string;
   /** One line for people: what it is for. */
   readonly purpose: string;
-  /** Resolves when the server takes connections. Finds its program, installs it when it may, or rejects with how to get it. */
+  /** Where its program is. Installs it when it is missing and it may, or rejects with how to get it. */
+  ensureInstalled(): Promise<string>;
+  /** Resolves when the server takes connections. Makes sure that it is installed. */
   start(options: StartOptions): Promise<ServiceRecord>;
+  /** Again in its directory, on its port and with what it kept, after it ended. */
+  restart(record: ServiceRecord): Promise<ServiceRecord>;
   /** Whether it is this server that runs, and not another process by its id. */
   isRunning(record: ServiceRecord): Promise<boolean>;
-  /** In an orderly way; resolves when it is gone, its directory too. */
+  /** In an orderly way; resolves when it is gone, its directory too. Repeatable. */
   stop(record: ServiceRecord): Promise<void>;
 }
 
@@ -75,8 +80,15 @@ export async function forget(name: string): Promise<void> {
   await rm(recordFile(name), { force: true });
 }
 
-export function makeDirectory(name: string): Promise<string> {
-  return mkdtemp(join(tmpdir(), `sirsi-${name}-`));
+/** Starts it in a directory of its own, which goes when that fails. */
+export async function startInNewDirectory(service: Service, options: Omit<StartOptions, "directory"> = {}): Promise<ServiceRecord> {
+  const directory = await mkdtemp(join(tmpdir(), `sirsi-${service.name}-`));
+  try {
+    return await service.start({ ...options, directory });
+  } catch (thrown) {
+    await rm(directory, { recursive: true, force: true });
+    throw thrown;
+  }
 }
 
 /** Free now; nothing holds it until the server takes it. */
@@ -106,7 +118,7 @@ export function isAlive(pid: number): boolean {
 
 /** Looks again and again until `met`; a ServiceFault with `otherwise` after `timeoutMs`. */
 export async function until(met: () => boolean | Promise<boolean>, timeoutMs: number, otherwise: () => string | Promise<string>): Promise<void> {
-  for (const end = performance.now() + timeoutMs; !(await met()); await sleep(20)) {
+  for (const end = performance.now() + timeoutMs; !(await met()); await sleep(10)) {
     if (performance.now() > end) throw new ServiceFault(await otherwise());
   }
 }

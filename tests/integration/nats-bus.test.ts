@@ -5,11 +5,10 @@ import { openNatsBus } from "../../runtime/bus/nats/index.ts";
 import { ManualClock } from "../../runtime/core/clock.ts";
 import type { SirsiError } from "../../runtime/core/errors.ts";
 import { silentLogger } from "../../runtime/observe/index.ts";
-import { startNats, type RunningService } from "../../scripts/services/nats.ts";
-
 import { busContract } from "../support/bus-contract.ts";
+import { startNats, type RunningServer } from "../support/running-server.ts";
 
-let server: RunningService;
+let server: RunningServer;
 beforeAll(async () => {
   server = await startNats();
 });

@@ -3,10 +3,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import type { Bus, BusMessage } from "../../runtime/bus/index.ts";
 import { Deferred } from "../../runtime/core/deferred.ts";
 import { SirsiError } from "../../runtime/core/errors.ts";
-import { startNats, type RunningService } from "../../scripts/services/nats.ts";
-
-import { startFaultProxy, type FaultProxy } from "../support/fault-proxy.ts";
+import { FaultProxy } from "../support/fault-proxy.ts";
 import { NEVER, NatsRig, becomes, bytes, echo, stuck, text } from "../support/nats-rig.ts";
+import { startNats, type RunningServer } from "../support/running-server.ts";
 
 const UNAVAILABLE = expect.objectContaining({ code: "BUS_UNAVAILABLE" });
 const PIECE = new Uint8Array(64 * 1024);
@@ -30,12 +29,11 @@ beforeEach(() => void (rig = new NatsRig()));
 afterEach(() => rig[Symbol.asyncDispose]());
 
 describe("a server that is killed and comes back", () => {
-  let server: RunningService;
+  let server: RunningServer;
   beforeEach(async () => {
     server = await startNats();
   });
-  afterEach(() => server.stop("SIGKILL"));
-  const restart = async () => void (server = await startNats({ port: server.port }));
+  afterEach(() => server.stop());
 
   it("in the middle of traffic: subscriptions and requests recover, and only what may be tried again was refused", async () => {
     const [asking, answering] = [await rig.open(server.url), await rig.open(server.url)];
@@ -53,9 +51,9 @@ describe("a server that is killed and comes back", () => {
     for (let kill = 1; kill <= 3; kill++) {
       const before = answers;
       await vi.waitFor(() => expect(answers).toBeGreaterThan(before + 50), { timeout: 10_000, interval: 5 });
-      await server.stop("SIGKILL");
+      await server.kill();
       await becomes(asking.bus, "reconnecting");
-      await restart();
+      await server.restart();
       await Promise.all([becomes(asking.bus, "connected"), becomes(answering.bus, "connected")]);
     }
     const after = answers;
@@ -74,7 +72,7 @@ describe("a server that is killed and comes back", () => {
     const request = bus.request("ask", bytes("x"), NEVER);
     const message = await asked.promise;
     const ended = expect(request).rejects.toEqual(expect.objectContaining({ code: "BUS_UNAVAILABLE", retryable: true }));
-    await server.stop("SIGKILL");
+    await server.kill();
     await ended;
     message.respond(bytes("nobody can hear it"));
     expect(bus.counts).toMatchObject({ disconnects: 1, answersLost: 1 });
@@ -86,14 +84,14 @@ describe("a server that is killed and comes back", () => {
     const heard: string[] = [];
     bus.subscribe("before", (message) => void heard.push(text(message)));
     const gone = bus.subscribe("gone", () => void heard.push("gone"));
-    await server.stop("SIGKILL");
+    await server.kill();
     await becomes(bus, "reconnecting");
     expect(() => bus.publish("before", bytes("lost"))).toThrow(UNAVAILABLE);
     await expect(bus.request("before", bytes(""), NEVER)).rejects.toEqual(UNAVAILABLE);
     await expect(bus.flush()).rejects.toEqual(UNAVAILABLE);
     bus.subscribe("during", (message) => void heard.push(text(message)));
     gone.close();
-    await restart();
+    await server.restart();
     await becomes(bus, "connected");
     for (const subject of ["before", "during", "gone"]) bus.publish(subject, bytes(subject));
     await bus.flush();
@@ -106,8 +104,8 @@ describe("a server that is killed and comes back", () => {
     const subscription = bus.subscribe("a", (message) => void heard.push(text(message)), { max: 3 });
     bus.publish("a", bytes("1"));
     await bus.flush();
-    await server.stop("SIGKILL");
-    await restart();
+    await server.kill();
+    await server.restart();
     await becomes(bus, "connected");
     for (const word of ["2", "3", "4"]) bus.publish("a", bytes(word));
     await bus.flush();
@@ -121,7 +119,7 @@ describe("a server that is killed and comes back", () => {
     const { gate, began } = stuck(draining.bus, "a");
     draining.bus.publish("a", bytes("in hand"));
     await draining.bus.flush();
-    await server.stop("SIGKILL");
+    await server.kill();
     await Promise.all([becomes(draining.bus, "reconnecting"), becomes(closing.bus, "reconnecting")]);
     let over = false;
     const drained = draining.bus.drain().then(() => (over = true));
@@ -131,20 +129,20 @@ describe("a server that is killed and comes back", () => {
     await drained;
     expect(began).toEqual(["in hand"]);
     expect(draining.bus.status).toBe("closed");
-    await restart();
+    await server.restart();
     expect(closing.logged.filter((line) => line === "connected to NATS")).toHaveLength(1);
   });
 
   it("is waited for when the bus is opened before it", async () => {
-    await server.stop("SIGKILL");
+    await server.kill();
     const opening = rig.open(server.url, { connectTimeoutMs: 20_000 });
-    await restart();
+    await server.restart();
     const { bus } = await opening;
     expect(bus.status).toBe("connected");
   });
 
   it("and never does: opening says so when time is up", async () => {
-    await server.stop("SIGKILL");
+    await server.kill();
     const refusal = { code: "BUS_UNAVAILABLE", message: expect.stringContaining(`127.0.0.1:${server.port}`) };
     await expect(rig.open(server.url, { connectTimeoutMs: 50 })).rejects.toMatchObject(refusal);
   });
@@ -153,7 +151,7 @@ describe("a server that is killed and comes back", () => {
     await using neighbour = await startNats();
     const { bus } = await rig.open([server.url, neighbour.url]);
     const other = await rig.open(neighbour.url);
-    await server.stop("SIGKILL");
+    await server.kill();
     await vi.waitFor(async () => {
       echo(other.bus, "echo");
       await other.bus.flush();
@@ -164,14 +162,14 @@ describe("a server that is killed and comes back", () => {
 });
 
 describe("a link that fails", () => {
-  let server: RunningService;
+  let server: RunningServer;
   let proxy: FaultProxy;
   beforeAll(async () => {
     server = await startNats();
   });
   afterAll(() => server.stop());
   beforeEach(async () => {
-    proxy = await startFaultProxy(server.port);
+    proxy = await FaultProxy.before(server.port);
   });
   afterEach(() => proxy[Symbol.asyncDispose]());
   const through = () => `nats://127.0.0.1:${proxy.port}`;

@@ -5,9 +5,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import type { Bus, BusMessage } from "../../runtime/bus/index.ts";
 import { Deferred } from "../../runtime/core/deferred.ts";
 import { SirsiError } from "../../runtime/core/errors.ts";
-import { startNats, type RunningService } from "../../scripts/services/nats.ts";
-
 import { NEVER, NatsRig, bytes, echo, stuck, text } from "../support/nats-rig.ts";
+import { startNats, type RunningServer } from "../support/running-server.ts";
 
 const MAX_PAYLOAD = 64 * 1024;
 
@@ -16,7 +15,7 @@ beforeEach(() => void (rig = new NatsRig()));
 afterEach(() => rig[Symbol.asyncDispose]());
 
 describe("what a server or a receiver cannot take", () => {
-  let server: RunningService;
+  let server: RunningServer;
   beforeAll(async () => {
     const user = `{ user: anyone, password: any, permissions: { publish: { deny: "secret.>" }, subscribe: { deny: "secret.>" } } }`;
     server = await startNats({ config: `max_payload: ${MAX_PAYLOAD}\nno_auth_user: anyone\naccounts { all { users: [ ${user} ] } }` });

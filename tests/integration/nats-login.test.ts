@@ -5,9 +5,8 @@ import { join } from "node:path";
 import { nkeys } from "nats";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import type { NatsLogin, NatsTls } from "../../runtime/bus/nats/index.ts";
-import { startNats, type RunningService } from "../../scripts/services/nats.ts";
-
 import { NatsRig } from "../support/nats-rig.ts";
+import { startNats, type RunningServer } from "../support/running-server.ts";
 import { TestAuthority } from "../support/test-certificates.ts";
 
 let directory: string;
@@ -80,7 +79,7 @@ const CASES: readonly LoginCase[] = [
 ];
 
 describe.each(CASES)("a server that asks for $kind", ({ config, right, wrong }) => {
-  let server: RunningService;
+  let server: RunningServer;
   beforeAll(async () => {
     server = await startNats({ config });
   });
@@ -113,9 +112,9 @@ describe("a login from a file", () => {
     const next = nkeys.createUser();
     const only = (pair: KeyPair) => `authorization { users: [ { nkey: ${pair.getPublicKey()} } ] }`;
     const seedFile = file("rotated.nk", seedOf(user));
-    const first = await startNats({ config: only(user) });
+    await using first = await startNats({ config: only(user) });
     const { bus, logged } = await rig.open(first.url, { login: { kind: "nkey", seedFile } });
-    await first.stop("SIGKILL");
+    await first.kill();
     await using _second = await startNats({ config: only(next), port: first.port });
     await vi.waitFor(() => expect(logged).toContain("NATS is out of reach; trying on"), { timeout: 10_000, interval: 5 });
     expect(bus.status).toBe("reconnecting");
@@ -127,7 +126,7 @@ describe("a login from a file", () => {
 describe("a server with TLS", () => {
   let authority: TestAuthority;
   let stranger: TestAuthority;
-  const servers: RunningService[] = [];
+  const servers: RunningServer[] = [];
   beforeAll(() => {
     authority = new TestAuthority(directory, "authority");
     stranger = new TestAuthority(directory, "stranger");

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { SirsiError } from "../../runtime/core/errors.ts";
 import type { AgentCommit, Store } from "../../runtime/store/store.ts";
-import { FaultProxy } from "../support/lossy-proxy.ts";
+import { FaultProxy } from "../support/fault-proxy.ts";
 import { PostgresServer } from "../support/postgres-server.ts";
 import { agentCommit, exchangeRecord, newAgent, sessionOf, sessionRecord, stateImage } from "../support/store-records.ts";
 
@@ -134,12 +134,12 @@ describe("a host that is killed in the middle of commits", () => {
   it("loses its agents to others when it stops in the middle of a transaction", async () => {
     const other = await open();
     const agentId = await newAgent(other);
-    const proxy = await FaultProxy.before(server.port);
+    await using proxy = await FaultProxy.before(server.port);
     const frozen = await openThrough(proxy, { idleInTransactionMs: 1_000, callTimeoutMs: 5_000 });
     try {
       // Its locks are taken, and its COMMIT never arrives.
       proxy.watch((bytes) => {
-        if (bytes.includes("COMMIT\0")) proxy.let("nothing");
+        if (bytes.includes("COMMIT\0")) proxy.freeze();
       });
       const lost = frozen.commit(step(agentId, 1)).catch((thrown: unknown) => SirsiError.from(thrown).code);
       const idle = `SELECT count(*) FROM pg_stat_activity WHERE datname = '${database}' AND state = 'idle in transaction'`;
@@ -149,13 +149,12 @@ describe("a host that is killed in the middle of commits", () => {
       await other.commit(step(agentId, 1, epoch));
       expect(await lost).toBe("STORE_UNAVAILABLE");
       proxy.watch(null);
-      proxy.let("both");
+      proxy.heal();
       await untilBack(frozen);
       await expect(frozen.commit(step(agentId, 2))).rejects.toMatchObject({ code: "AGENT_FENCED" });
       expect((await other.auditAgent(agentId))?.findings).toEqual([]);
     } finally {
       await Promise.all(opened.splice(0).map((store) => store.close()));
-      await proxy.close();
     }
   });
 });
@@ -167,7 +166,7 @@ describe("a connection that fails", () => {
   });
   afterEach(async () => {
     await Promise.all(opened.splice(0).map((store) => store.close()));
-    await proxy.close();
+    await proxy[Symbol.asyncDispose]();
   });
 
   it("settles what was open when it is cut, again and again, and takes new calls", async () => {
@@ -178,7 +177,7 @@ describe("a connection that fails", () => {
     for (let round = 1; round <= 10; round++) {
       const before = driven.map(({ acknowledged }) => acknowledged);
       await vi.waitFor(() => expect(driven.every(({ acknowledged }, i) => acknowledged > before[i]!)).toBe(true), { timeout: 20_000 });
-      proxy.cut();
+      proxy.reset();
     }
     running.on = false;
     await Promise.all(driven.map(({ ended }) => ended));
@@ -189,10 +188,10 @@ describe("a connection that fails", () => {
   it("never answers, and is given up after a while", async () => {
     const store = await openThrough(proxy, { callTimeoutMs: 500, connectTimeoutMs: 500 });
     const agentId = await newAgent(store);
-    proxy.let("nothing");
+    proxy.freeze();
     const outcomes = await Promise.allSettled([store.commit(step(agentId, 1)), store.getAgent(agentId), store.probe()]);
     for (const outcome of outcomes) expect(outcome).toMatchObject({ status: "rejected", reason: { code: "STORE_UNAVAILABLE" } });
-    proxy.let("both");
+    proxy.heal();
     await untilBack(store);
     expect((await store.getAgent(agentId))?.commitSequence).toBe(0);
     await store.commit(step(agentId, 1));
@@ -202,11 +201,11 @@ describe("a connection that fails", () => {
     const store = await openThrough(proxy, { callTimeoutMs: 2_000 });
     const agentId = await newAgent(store);
     proxy.watch((bytes) => {
-      if (bytes.includes("COMMIT\0")) proxy.let("to-server");
+      if (bytes.includes("COMMIT\0")) proxy.freeze("to-client");
     });
     await expect(store.commit(step(agentId, 1))).rejects.toMatchObject({ code: "STORE_UNAVAILABLE", message: expect.stringContaining("may or may not have been written") });
     proxy.watch(null);
-    proxy.let("both");
+    proxy.heal();
     await untilBack(store);
     expect(await store.getAgent(agentId)).toMatchObject({ commitSequence: 1, account: { received: 1, done: 1 } });
     await expect(store.commit(step(agentId, 1))).rejects.toMatchObject({ code: "STORE_CORRUPT" });

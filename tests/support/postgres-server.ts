@@ -1,36 +1,31 @@
 /** A PostgreSQL server for one test file, and databases of their own for its tests. */
 import { execFile } from "node:child_process";
-import { chmod, chown, mkdtemp, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, chown, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "../../runtime/core/clock.ts";
 import { openPostgresStore, type PostgresStoreOptions } from "../../runtime/store/postgres/index.ts";
 import type { Store } from "../../runtime/store/store.ts";
-import { postgresService, restartPostgres, runSql } from "../../scripts/services/postgres.ts";
-import { isAlive, until, type ServiceRecord } from "../../scripts/services/service.ts";
+import { postgresService, runSql } from "../../scripts/services/postgres.ts";
+import { until } from "../../scripts/services/service.ts";
+import { RunningServer } from "./running-server.ts";
 
 const execute = promisify(execFile);
 
 /** Tests kill the server and never the machine: what the kernel has is safe. */
-const SETTINGS = { fsync: "off", max_connections: "60" };
+const CONFIG = "fsync = off\nmax_connections = 60";
 const TEMPLATE = "migrated";
 
 export class PostgresServer {
-  #record: ServiceRecord;
+  readonly #server: RunningServer;
   #databases = 0;
 
-  private constructor(record: ServiceRecord) {
-    this.#record = record;
+  private constructor(server: RunningServer) {
+    this.#server = server;
   }
 
   static async start(): Promise<PostgresServer> {
-    const directory = await mkdtemp(join(tmpdir(), "sirsi-postgres-"));
-    const record = await postgresService.start({ directory, settings: SETTINGS }).catch(async (thrown: unknown) => {
-      await rm(directory, { recursive: true, force: true });
-      throw thrown;
-    });
-    const server = new PostgresServer(record);
+    const server = new PostgresServer(await RunningServer.start(postgresService, { config: CONFIG }));
     try {
       await server.sql("postgres", `CREATE DATABASE ${TEMPLATE}`);
       await (await openPostgresStore({ url: server.urlOf(TEMPLATE), clock: systemClock })).close();
@@ -42,17 +37,17 @@ export class PostgresServer {
   }
 
   get port(): number {
-    return this.#record.port;
+    return this.#server.port;
   }
 
   urlOf(database: string): string {
-    const url = new URL(this.#record.url);
+    const url = new URL(this.#server.url);
     url.pathname = `/${database}`;
     return url.href;
   }
 
   sql(database: string, sql: string): Promise<string> {
-    return runSql(this.#record, database, sql);
+    return runSql(this.#server.record, database, sql);
   }
 
   /** Its tables made, and empty; or without any table. */
@@ -68,7 +63,7 @@ export class PostgresServer {
 
   /** Takes TLS connections from now on; gives the file of the certificate that proves `127.0.0.1`. */
   async useTls(): Promise<string> {
-    const { directory } = this.#record;
+    const { directory } = this.#server;
     const [key, certificate] = [join(directory, "server.key"), join(directory, "server.crt")];
     const subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:TRUE"];
     await execute("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-keyout", key, "-out", certificate, ...subject]);
@@ -84,17 +79,15 @@ export class PostgresServer {
   }
 
   /** Nothing is written down, nobody is told. */
-  async kill(): Promise<void> {
-    const { pid } = this.#record;
-    process.kill(pid, "SIGKILL");
-    await until(() => !isAlive(pid), 10_000, () => `process ${pid} does not die`);
+  kill(): Promise<void> {
+    return this.#server.kill();
   }
 
-  async restart(): Promise<void> {
-    this.#record = await restartPostgres(this.#record);
+  restart(): Promise<void> {
+    return this.#server.restart();
   }
 
   stop(): Promise<void> {
-    return postgresService.stop(this.#record);
+    return this.#server.stop();
   }
 }
