@@ -24,7 +24,7 @@ const SDK_DIR = dirname(fileURLToPath(import.meta.url));
 const require = createRequire(import.meta.url);
 
 const MANIFEST_SECTION = "sirsi.manifest";
-const MANIFEST_FIELDS = ["name", "version", "abi", "displayName", "description", "durability", "stateSchema", "onSwap", "restart", "supervision", "offers", "requests", "defaultConfig", "topics", "limits"];
+const MANIFEST_FIELDS = ["name", "version", "abi", "displayName", "description", "durability", "stateSchema", "onSwap", "restart", "supervision", "offers", "requests", "defaultConfig", "topics", "placement", "limits"];
 /** What the compiler's entry is: the agent, and the exports the host calls. */
 const ENTRY = "sirsi-agent-entry.ts";
 const ENTRY_SOURCE = 'import "./assembly/index";\nexport { sirsi_abi, sirsi_alloc, sirsi_free, sirsi_call } from "@sirsi/agent-sdk/abi";\n';

@@ -45,6 +45,7 @@ function noManifest(name: string): Manifest {
     requests: [],
     defaultConfig: {},
     topics: [],
+    placement: { labels: {} },
     limits: {},
   };
 }

@@ -34,6 +34,8 @@ export interface HypervisorServiceDeps {
   readonly liveAgents: (module: string) => Promise<LiveAgents>;
   readonly swaps: Pick<Swaps, "perform" | "dryRun">;
   readonly swapDefaults: Config["swap"];
+  /** In a fleet: what happens on the other hosts after a change here; empty for nothing. */
+  readonly otherHosts?: () => string;
   readonly store: Pick<Store, "listSwaps">;
   /** D6: commits from one base to the next. */
   readonly baseEvery: number;
@@ -67,7 +69,7 @@ export function createHypervisorService(deps: HypervisorServiceDeps): Hypervisor
       wrong.throwIfAny();
       const options = readSwapOptions(swap, deps.swapDefaults);
       const outcome = await modules.install(wasm, { validateOnly: validateOnly || options.dryRun });
-      const summary = validateOnly ? undefined : await swapAfter(swaps, outcome, options);
+      const summary = validateOnly ? undefined : await swapAfter(swaps, outcome, options, deps.otherHosts);
       const known = modules.list().some(({ name }) => name === outcome.module);
       const module = known ? await messageOf(outcome.module) : undefined;
       return create(InstallModuleResponseSchema, {
@@ -80,7 +82,7 @@ export function createHypervisorService(deps: HypervisorServiceDeps): Hypervisor
     async reloadModule({ name, swap }) {
       const options = readSwapOptions(swap, deps.swapDefaults);
       const outcome = await modules.reload(requireName(name), { validateOnly: options.dryRun });
-      const summary = await swapAfter(swaps, outcome, options);
+      const summary = await swapAfter(swaps, outcome, options, deps.otherHosts);
       return create(ReloadModuleResponseSchema, { module: await messageOf(name), swap: summary });
     },
 
@@ -91,7 +93,7 @@ export function createHypervisorService(deps: HypervisorServiceDeps): Hypervisor
       wrong.throwIfAny();
       const options = readSwapOptions(swap, deps.swapDefaults);
       const outcome = await modules.rollback(name, digest === "" ? null : digest, { validateOnly: options.dryRun });
-      const summary = await swapAfter(swaps, outcome, options);
+      const summary = await swapAfter(swaps, outcome, options, deps.otherHosts);
       return create(RollbackModuleResponseSchema, { module: await messageOf(name), swap: summary });
     },
 

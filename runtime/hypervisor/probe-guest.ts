@@ -44,6 +44,7 @@ export function probeRevision(): Revision {
       requests: [],
       defaultConfig: {},
       topics: [],
+      placement: { labels: {} },
       limits: {},
     },
     limits: { ...DEFAULT_GUEST_LIMITS, memoryMaxBytes: 65_536, fuelPerStep: 10_000, stepTimeoutMs: 5_000 },

@@ -7,5 +7,6 @@ export type { Successor } from "./module-catalog.ts";
 export { ModuleRegistry } from "./module-registry.ts";
 export { PREPARATION } from "./prepared.ts";
 export { DEFAULT_CACHE_MAX_BYTES, DEFAULT_KEEP_SUPERSEDED } from "./registry-types.ts";
+export type { SharedBytes } from "./revision-archive.ts";
 export type { CandidateRevision, InstallOutcome, ModuleStateName, ModuleView, RegistryConfig, RegistryEvent, RevisionView, TakeOutcome } from "./registry-types.ts";
 export * from "./revision.ts";

@@ -75,6 +75,22 @@ export const MANIFEST_SCHEMA = {
       description: "Session topics its agents hear.",
       items: { type: "string", pattern: String.raw`^[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*$`, maxLength: 128 },
     },
+    placement: {
+      type: "object",
+      additionalProperties: false,
+      default: {},
+      description: "Where its agents run, in a fleet of hosts.",
+      properties: {
+        labels: {
+          type: "object",
+          maxProperties: 32,
+          default: {},
+          description: "Labels that a host should have all of; `zone` is its zone. When no host has them, any other will do.",
+          propertyNames: { pattern: "^[a-z][a-z0-9_.-]{0,62}$" },
+          additionalProperties: { type: "string", maxLength: 256 },
+        },
+      },
+    },
     limits: { type: "object", additionalProperties: false, default: {}, description: "Limits its agents need, other than the host's defaults.", properties: limits },
   },
 } as const;

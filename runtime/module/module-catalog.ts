@@ -18,6 +18,8 @@ export interface Successor {
 export class ModuleCatalog {
   readonly entries = new Map<string, ModuleEntry>();
   readonly #loaded: (digest: string) => Revision | null;
+  /** When a module's active revision came to be everywhere; null for when it did here. */
+  since: (module: string, digest: string) => number | null = () => null;
 
   /** `loaded` finds a revision that is in memory; null for one that is not. */
   constructor(loaded: (digest: string) => Revision | null) {
@@ -60,7 +62,7 @@ export class ModuleCatalog {
     const active = entry?.active ?? null;
     if (entry === undefined || active === null || active.digest === digest || active.manifest.onSwap === "keep") return null;
     if (!entry.hasServed(digest)) return { revision: active, refused: true };
-    const activeSince = entry.records.find((record) => record.digest === active.digest)?.installedAt ?? 0;
+    const activeSince = this.since(name, active.digest) ?? entry.records.find((record) => record.digest === active.digest)?.installedAt ?? 0;
     return createdAt < activeSince ? { revision: active, refused: false } : null;
   }
 

@@ -30,6 +30,11 @@ export function moduleFileOf(path: string): string | null {
   return null;
 }
 
+/** Whether `name` may be a module file's, in the directory itself. */
+export function isModuleFile(name: string): boolean {
+  return name.endsWith(MODULE_EXTENSION) && moduleFileOf(name) === name;
+}
+
 export class ModuleDirectory {
   readonly path: string;
   readonly #maxBytes: number;

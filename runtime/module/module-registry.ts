@@ -22,7 +22,7 @@ import type { AdmissionPolicy } from "./admit.ts";
 import { digestOf } from "./inspect.ts";
 import { MODULE_NAME } from "./manifest-schema.ts";
 import { ModuleCatalog, type Successor } from "./module-catalog.ts";
-import { ModuleDirectory, MODULE_EXTENSION, type ModuleFile } from "./module-directory.ts";
+import { isModuleFile, ModuleDirectory, MODULE_EXTENSION, type ModuleFile } from "./module-directory.ts";
 import { ModuleEntry } from "./module-entry.ts";
 import type { LedgerRevision, ModuleLedger } from "./module-ledger.ts";
 import type { InstallOutcome, ModuleView, RegistryConfig, RegistryEvent, SuccessfulTake, TakeOutcome } from "./registry-types.ts";
@@ -31,6 +31,7 @@ import type { Revision } from "./revision.ts";
 import { RevisionShelf } from "./revision-shelf.ts";
 import { SerialLanes } from "./serial-lanes.ts";
 import { Succession, type TakeManner } from "./succession.ts";
+import { fileIsGone, looked, successful } from "./take-outcome.ts";
 import { type DirectoryWatcher, watchDirectory } from "./watcher.ts";
 
 interface Refusal {
@@ -64,7 +65,7 @@ export class ModuleRegistry {
     this.#ledger = ledger;
     this.#admission = config.admission ?? openAdmission({ ...config, cacheDir: join(config.dataDir, "cache") });
     this.#directory = new ModuleDirectory(config.directory, config.moduleMaxBytes);
-    this.#archive = new RevisionArchive(join(config.dataDir, "revisions"));
+    this.#archive = new RevisionArchive(join(config.dataDir, "revisions"), config.shared === undefined ? null : { shared: config.shared, sidecarFor: (bytes) => this.#sidecarFor(bytes) });
     this.#shelf = new RevisionShelf(this.#archive, this.#admission);
     this.#catalog = new ModuleCatalog((digest) => this.#shelf.loaded(digest));
     this.#succession = new Succession({ config, ledger, archive: this.#archive, shelf: this.#shelf, catalog: this.#catalog, emit: (event) => this.#emit(event) });
@@ -94,7 +95,7 @@ export class ModuleRegistry {
   async #restoreEntries(): Promise<void> {
     for (const module of await this.#ledger.listModules()) {
       const records = await this.#ledger.listRevisions(module.module);
-      const kept = await Promise.all(records.map(async (record) => record.state !== "SUPERSEDED" || (await this.#archive.has(record.digest))));
+      const kept = await Promise.all(records.map(async (record) => record.state !== "SUPERSEDED" || this.#config.shared !== undefined || (await this.#archive.has(record.digest))));
       this.#catalog.entries.set(module.module, ModuleEntry.restored(module, records.filter((_, at) => kept[at])));
     }
   }
@@ -175,6 +176,11 @@ export class ModuleRegistry {
     return this.#catalog.refusalOf(digest);
   }
 
+  /** Null when they are not kept. */
+  async bytesOf(digest: string): Promise<Uint8Array | null> {
+    return (await this.#archive.get(digest))?.bytes ?? null;
+  }
+
   list(): ModuleView[] {
     return this.#catalog.list();
   }
@@ -194,6 +200,7 @@ export class ModuleRegistry {
     if (!this.#shelf.release(digest)) return;
     const entry = this.#catalog.ofDigest(digest);
     if (entry !== null) void this.#quietly("forgetting old revisions", this.#lanes.run(moduleLane(entry.name), () => this.#succession.forgetOld(entry)));
+    else if (this.#config.shared !== undefined) void this.#quietly("forgetting a revision of other hosts", this.#succession.forgetForeign(digest));
   }
 
   /**
@@ -211,11 +218,14 @@ export class ModuleRegistry {
     this.#admission.setPolicy(policy);
   }
 
-  /** Writes the bytes to the module directory and takes them as its module's revision. Throws when they are rejected. */
-  async install(bytes: Uint8Array, { validateOnly }: { readonly validateOnly: boolean }): Promise<InstallOutcome> {
+  /**
+   * Writes the bytes to the module directory and takes them as its module's revision. Throws
+   * when they are rejected. `file`: its name there, for a module that is not known yet.
+   */
+  async install(bytes: Uint8Array, { validateOnly, file: wanted = "" }: { readonly validateOnly: boolean; readonly file?: string }): Promise<InstallOutcome> {
     const first = await this.#admission.admit(bytes, { sidecar: null, ungranted: "pending" });
     const name = this.#nameOf(first);
-    const file = this.#catalog.entries.get(name)?.file ?? `${name}${MODULE_EXTENSION}`;
+    const file = this.#catalog.entries.get(name)?.file ?? (isModuleFile(wanted) ? wanted : `${name}${MODULE_EXTENSION}`);
     return this.#lanes.run(fileLane(file), async () => {
       const sidecar = await this.#directory.readSidecar(file);
       const outcome = sidecar === null ? first : await this.#admission.admit(bytes, { sidecar, ungranted: "pending" });
@@ -273,6 +283,23 @@ export class ModuleRegistry {
       await this.#fileGone(entry.file);
     });
     return this.#catalog.view(entry);
+  }
+
+  /** What is to be known of a module beside its state; null takes it back. */
+  remark(name: string, error: SirsiError | null): void {
+    const entry = this.#catalog.entries.get(name);
+    if (entry !== undefined) entry.lastError = error?.toPlain() ?? null;
+  }
+
+  /** In a fleet a revision becomes active on one host after the other: tells when the last had it. Null: as here. */
+  dateBy(since: (module: string, digest: string) => number | null): void {
+    this.#catalog.since = since;
+  }
+
+  /** The sidecar that lies here for bytes that came from elsewhere. */
+  async #sidecarFor(bytes: Uint8Array): Promise<string | null> {
+    const name = this.#nameOf(await this.#admission.admit(bytes, { sidecar: null, ungranted: "without" }));
+    return await this.#directory.readSidecar(this.#catalog.entries.get(name)?.file ?? `${name}${MODULE_EXTENSION}`);
   }
 
   /** A module's file may have become another's, once it was retired or when it never served. */
@@ -462,19 +489,3 @@ function moduleLane(name: string): string {
 }
 
 const CHANGE = { validateOnly: false };
-
-/** What admission says of bytes that were only looked at. */
-function looked(module: string, outcome: AdmissionOutcome): InstallOutcome {
-  if (outcome.kind === "rejected") throw SirsiError.revive(outcome.error);
-  return outcome.kind === "admitted" ? { kind: "valid", module, revision: outcome.revision } : { ...outcome, module };
-}
-
-function successful(taken: TakeOutcome): SuccessfulTake {
-  if (taken.kind === "rejected") throw SirsiError.revive(taken.error);
-  if (taken.kind === "gone") throw new SirsiError("MODULE_NOT_FOUND", `the file of module ${taken.module} vanished while it was taken; install it again`);
-  return taken;
-}
-
-function fileIsGone(name: string): SirsiError {
-  return new SirsiError("MODULE_RETIRED", `the file of module ${name} is gone; install the module again`, { metadata: { module: name } });
-}

@@ -5,6 +5,7 @@ import type { Admission } from "./admission.ts";
 import type { AdmissionPolicy } from "./admit.ts";
 import type { LedgerRevision } from "./module-ledger.ts";
 import type { HostCapability, Manifest, Revision } from "./revision.ts";
+import type { SharedBytes } from "./revision-archive.ts";
 
 export interface RegistryConfig {
   /** The module directory; made when missing. */
@@ -24,6 +25,8 @@ export interface RegistryConfig {
   readonly holdCandidates?: boolean;
   /** Told of what went wrong in the background: watching, the ledger, a subscriber. */
   readonly onFault: (error: SirsiError, where: string) => void;
+  /** In a fleet: the revisions that its hosts keep for each other. */
+  readonly shared?: SharedBytes;
   /** In place of the registry's own; the registry closes it. */
   readonly admission?: Admission;
 }

@@ -61,6 +61,8 @@ export interface Manifest {
   readonly defaultConfig: Readonly<Record<string, string>>;
   /** Session topics its agents hear. */
   readonly topics: readonly string[];
+  /** In a fleet: the labels that a host should have all of for its agents. */
+  readonly placement: { readonly labels: Readonly<Record<string, string>> };
   /** Only what the manifest states; the host's defaults and policy make GuestLimits of it. */
   readonly limits: Partial<GuestLimits>;
 }

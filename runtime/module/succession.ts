@@ -194,6 +194,13 @@ export class Succession {
     this.#forgetting = true;
   }
 
+  /** One that this host never served, and had from another for an agent that is gone from here. */
+  async forgetForeign(digest: string): Promise<void> {
+    const { catalog, shelf } = this.#ground;
+    if (!this.#forgetting || shelf.inUse(digest)) return;
+    if (![...catalog.entries.values()].some((entry) => entry.knows(digest) || entry.candidate?.to.digest === digest)) await shelf.forget(digest);
+  }
+
   /** Superseded and refused revisions beyond the newest, unless an agent is on them, asleep or not, or a swap needs them. */
   async forgetOld(entry: ModuleEntry): Promise<void> {
     if (!this.#forgetting) return;

@@ -24,6 +24,7 @@ export function manifest(name: string, changes: Partial<Manifest> = {}): Manifes
     requests: [],
     defaultConfig: { mode: "plain" },
     topics: [],
+    placement: { labels: {} },
     limits: {},
     ...changes,
   };

@@ -98,6 +98,7 @@ export function swapText(swap: SwapSummary | undefined): string {
   const back = swap.reverted === 0 ? "" : `, ${swap.reverted} moved back`;
   lines.push(`agents: ${swap.moved} moved, ${swap.kept} kept on their revision, ${swap.failed} failed to move${back}`);
   if (swap.failureReason !== "") lines.push(`first failure: ${cleanText(swap.failureReason)}`);
+  if (swap.rollOut !== "") lines.push(`other hosts: ${cleanText(swap.rollOut)}`);
   return lines.map((line) => `${line}\n`).join("");
 }
 

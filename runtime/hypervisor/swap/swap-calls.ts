@@ -67,11 +67,15 @@ export function readSwapOptions(options: SwapOptions | undefined, config: Config
   return { canaryPercent: canaryPercent === 0 ? config.canaryPercent : canaryPercent, watchMs: Number(watchMs), dryRun: options?.dryRun ?? false };
 }
 
-/** What becomes of the agents of a module whose file was taken. */
-export async function swapAfter(swaps: Pick<Swaps, "perform" | "dryRun">, outcome: InstallOutcome, options: ReadSwapOptions): Promise<SwapSummary> {
-  if (outcome.kind === "candidate") return summaryOf(await swaps.perform(outcome, options));
+/** What becomes of the agents of a module whose file was taken, here and (`otherHosts`) elsewhere. */
+export async function swapAfter(swaps: Pick<Swaps, "perform" | "dryRun">, outcome: InstallOutcome, options: ReadSwapOptions, otherHosts: () => string = () => ""): Promise<SwapSummary> {
+  if (outcome.kind === "candidate") {
+    const result = await swaps.perform(outcome, options);
+    const { state } = result.record;
+    return { ...summaryOf(result), rollOut: state === "REJECTED" || state === "REVERTED" ? "" : otherHosts() };
+  }
   if (outcome.kind === "valid" && options.dryRun) return summaryOf(await swaps.dryRun(outcome.revision, options));
-  return create(SwapSummarySchema);
+  return create(SwapSummarySchema, { rollOut: outcome.kind === "activated" ? otherHosts() : "" });
 }
 
 function summaryOf({ record, failureReason }: SwapResult): SwapSummary {

@@ -45,5 +45,10 @@ export function withTally(record: SwapRecord, before: Pick<SwapRecord, "moved" |
 export function remembered(newestFirst: readonly SwapRecord[], digest: string): string {
   const last = newestFirst.find(({ toDigest, state }) => toDigest === digest && state !== "DRY_RUN");
   if (last === undefined || (last.state !== "REJECTED" && last.state !== "REVERTED")) return "";
-  return NO_FAULT.some((beginning) => last.reason.startsWith(beginning)) ? "" : last.reason;
+  return tellsNothing(last.reason) ? "" : last.reason;
+}
+
+/** Whether a swap that ended badly for this reason says nothing about its revision. */
+export function tellsNothing(reason: string): boolean {
+  return NO_FAULT.some((beginning) => reason.startsWith(beginning));
 }

@@ -61,6 +61,7 @@ export class SwapRun {
   readonly #back = new MoveTally();
   readonly #stop = new AbortController();
   readonly #served = new Deferred<SwapResult>();
+  readonly #over = new Deferred<SwapRecord>();
   #record: SwapRecord;
   #later = false;
   /** Why it is given up, once that is decided; empty before. */
@@ -97,6 +98,11 @@ export class SwapRun {
     return this.#served.promise;
   }
 
+  /** Its last record, when it is over or the host stops. */
+  get over(): Promise<SwapRecord> {
+    return this.#over.promise;
+  }
+
   /** Agents on the new revision are on trial there: they are not to be brought back unasked. */
   get onTrial(): boolean {
     return this.#record.state === "CANARY" || this.#record.state === "MOVING";
@@ -129,6 +135,7 @@ export class SwapRun {
       }
     }
     for (const { digest } of [this.from, this.to]) this.#ground.modules.release(digest);
+    this.#over.resolve(this.#record);
     this.#served.reject(new SirsiError("SHUTTING_DOWN", "the host is shutting down: the swap goes on when it is back; see `sirsi module swaps`", { retryAfterMs: 1_000 }));
   }
 
@@ -256,8 +263,9 @@ export class SwapRun {
   }
 
   async #revert(): Promise<void> {
-    const { log, modules } = this.#ground;
+    const { log, modules, store } = this.#ground;
     const { module, reason } = this.#record;
+    await store.putSwap(this.#record); // W1, of one that begins here
     faultPoint("swap.before-revert");
     log.warn({ module, from: this.to.digest, to: this.from.digest, reason }, "a revision is not kept: its agents move back");
     await modules.revert(module, this.to, this.from, reason);

@@ -62,6 +62,7 @@ export class Swaps {
   #early: CandidateRevision[] | null = [];
   #resumed: SwapRun[] = [];
   readonly #closing = new AbortController();
+  readonly #listeners = new Set<(record: SwapRecord) => void>();
 
   constructor(ground: SwapsGround) {
     this.#ground = ground;
@@ -205,9 +206,54 @@ export class Swaps {
     lane.current = null;
     const { next } = lane;
     lane.next = null;
-    if (next === null) return;
-    if (this.#closing.signal.aborted) next.result.reject(shuttingDown());
-    else this.#follow(next.result, this.#startNew(next.candidate, next.choices));
+    if (next !== null && this.#closing.signal.aborted) next.result.reject(shuttingDown());
+    else if (next !== null) this.#follow(next.result, this.#startNew(next.candidate, next.choices));
+    for (const listener of this.#listeners) listener(run.record);
+  }
+
+  /** Like perform, and resolves when the swap is over, with its record. */
+  async performToEnd(candidate: CandidateRevision, choices: SwapChoices): Promise<SwapRecord> {
+    const { record } = await this.perform(candidate, choices);
+    return isOver(record) ? record : await this.#overOf(record);
+  }
+
+  async #overOf({ module, swapId }: SwapRecord): Promise<SwapRecord> {
+    const { current } = this.#lane(module);
+    const last = current?.record.swapId === swapId ? await current.over : (await this.#ground.store.listSwaps(module, REMEMBERED_MAX)).find((record) => record.swapId === swapId);
+    if (last === undefined || !isOver(last)) throw shuttingDown();
+    return last;
+  }
+
+  /**
+   * `from`, which was kept, is taken back after all: `to` is active again and agents move
+   * back, without rehearsal or watching. MODULE_REJECTED while the module has a swap.
+   */
+  async takeBack(from: Revision, to: Revision, reason: string): Promise<SwapRecord> {
+    if (this.#closing.signal.aborted) throw shuttingDown();
+    const { name } = from.manifest;
+    const lane = this.#lane(name);
+    if (lane.current !== null) throw new SirsiError("MODULE_REJECTED", `module ${name} has a swap that goes on; try again when it is over`);
+    const run = this.#newRun(to, from, { ...this.#newRecord(to, from, this.#ground.config), state: "REVERTING", reason });
+    lane.current = run;
+    this.#start(run);
+    return await this.#overOf(run.record);
+  }
+
+  /** The revision that is tried, moved to or watched in the module's swap; null while it has none. */
+  trying(module: string): string | null {
+    const lane = this.#lanes.get(module);
+    return lane?.next?.candidate.to.digest ?? lane?.current?.to.digest ?? null;
+  }
+
+  /** Resolves when the module's swap in hand is over or the host stops. */
+  async over(module: string): Promise<void> {
+    await this.#lanes.get(module)?.current?.over;
+  }
+
+  /** Called with the record of each swap that is over. The result takes it back. */
+  onOver(listener: (record: SwapRecord) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   /** Rehearses and changes nothing. */

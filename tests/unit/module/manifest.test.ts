@@ -21,13 +21,19 @@ describe("a manifest", () => {
   it("gets its defaults filled in", () => {
     expect(manifest(LEAST)).toEqual({
       name: "sample", version: "1.0.0", abi: 1, displayName: "sample", description: "", durability: "wait", stateSchema: 1, onSwap: "migrate",
-      restart: "permanent", supervision: "one_for_one", offers: [], requests: [], defaultConfig: {}, topics: [], limits: {},
+      restart: "permanent", supervision: "one_for_one", offers: [], requests: [], defaultConfig: {}, topics: [], placement: { labels: {} }, limits: {},
     });
   });
 
   it("gets the defaults of its offers filled in", () => {
     const { offers } = manifest({ ...LEAST, offers: [{ capabilityId: "echo", parameters: [{ name: "text" }] }] });
     expect(offers).toEqual([{ capabilityId: "echo", name: "", description: "", parameters: [{ name: "text", type: "string", description: "", required: false }] }]);
+  });
+
+  it("says which labels the hosts of its agents should have", () => {
+    const placement = { labels: { gpu: "yes", zone: "eu-1" } };
+    expect(manifest({ ...LEAST, placement }).placement).toEqual(placement);
+    expect(manifest({ ...LEAST, placement: {} }).placement).toEqual({ labels: {} });
   });
 
   it("does not share defaults between modules", () => {
@@ -47,6 +53,9 @@ describe("a manifest", () => {
     [{ ...LEAST, name: "a".repeat(64) }, "name must match pattern"],
     [{ ...LEAST, version: "1.0" }, "version must match pattern"],
     [{ ...LEAST, topics: ["a.*"] }, "topics.0 must match pattern"],
+    [{ ...LEAST, placement: { lables: {} } }, 'unknown key "lables" at placement; did you mean "labels"?'],
+    [{ ...LEAST, placement: { labels: { gpu: 1 } } }, "placement.labels.gpu must be string"],
+    [{ ...LEAST, placement: { labels: { "A b": "x" } } }, "placement.labels must match pattern"],
     [{ ...LEAST, limits: { fuelPerStep: 1 } }, "limits.fuelPerStep must be >= 10000"],
     [{ ...LEAST, requests: ["ask", "ask"] }, "requests must NOT have duplicate items"],
     [{ ...LEAST, offers: [{ capabilityId: "a" }, { capabilityId: "a" }] }, 'offers "a" twice'],
