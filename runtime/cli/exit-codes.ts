@@ -10,7 +10,7 @@ export const EXIT_MEANINGS: readonly (readonly [ExitCode, string])[] = [
   [EXIT.ok, "Done."],
   [EXIT.failure, "Failed in a way that no other code tells, or the host or a check is not well."],
   [EXIT.usage, "The command line or the configuration is wrong; nothing was done."],
-  [EXIT.notFound, "The session, agent, agent type, module or dead letter does not exist."],
+  [EXIT.notFound, "The session, agent, agent type, module, host or dead letter does not exist."],
   [EXIT.refused, "The host refused: a wrong argument, a state that does not allow it, a limit, a missing permission."],
   [EXIT.unavailable, "No host answers, or it has no room now; the same command may succeed later."],
   [EXIT.deadline, "The time given with --timeout passed."],

@@ -1,5 +1,6 @@
 export type { Config } from "./config.ts";
 export type { BusConfig, BusLogin, BusTls, FleetConfig, StoreConfig } from "./fleet-config.ts";
+export { defaultHostName } from "./fleet-config.ts";
 export { clientEnvironment, processEnvironment } from "./environment.ts";
 export type { ClientEnvironment, Environment } from "./environment.ts";
 export { formatAddress, isLoopback, parseAddress } from "../core/address.ts";

@@ -66,6 +66,8 @@ export const ERROR_TABLE = {
   GUEST_PROTOCOL: row(C.INTERNAL, false, "The agent's answer broke the guest contract.", "Report it to the module's author; build it with the SDK of the same ABI."),
   GUEST_LIMIT: row(C.RESOURCE_EXHAUSTED, false, "The agent went over a limit of its step, such as outbox bytes or host calls.", "Raise the limit that the error names, or have the agent do less in one step."),
   AGENT_FENCED: row(C.ABORTED, true, "The agent belongs to another host, or to a later life of this one, by now.", "Send again: the request reaches the host that owns the agent."),
+  HOST_NOT_FOUND: row(C.NOT_FOUND, false, "No live host of the fleet has this id or name.", "List them with `sirsi host list`."),
+  NOT_IN_FLEET: row(C.FAILED_PRECONDITION, false, "The host is in no fleet, so there is no other host to give agents to.", "Set store.url and event_bus.servers, and start it with `sirsi serve --fleet`."),
   DEAD_LETTERED: row(C.FAILED_PRECONDITION, false, "The message ended its agent more than once and was set aside.", "Look at it with `sirsi deadletter show`, mend the module, and send it again with `sirsi deadletter retry`."),
   DEAD_LETTER_NOT_FOUND: row(C.NOT_FOUND, false, "No dead letter has this id.", "List them with `sirsi deadletter list`."),
   REPLY_FORGOTTEN: row(C.FAILED_PRECONDITION, false, "The message was done before, and its recorded reply is no longer kept.", "Do not send it again: it took effect once. Read the agent's state instead."),

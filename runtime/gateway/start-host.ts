@@ -17,7 +17,7 @@ export interface RunningHost {
 
 /** Resolves when the host listens and has looked at itself once; /readyz and gRPC health tell whether it is ready. */
 export async function startHost(config: Config, version: string): Promise<RunningHost> {
-  const host = await openHost(config);
+  const host = await openHost(config, version);
   let grpc: GrpcGateway | null = null;
   let http: HttpGateway | null = null;
   try {
@@ -36,6 +36,7 @@ export async function startHost(config: Config, version: string): Promise<Runnin
     });
     const grpcAddress = formatAddress(grpc.address);
     http = await openHttpGateway({ listen: config.http.listen, status, metrics: host.metrics, log: host.log, describe: () => describe(host, version, grpcAddress) });
+    host.listens({ grpcAddress, httpAddress: formatAddress(http.address) });
     followReadiness(host, grpc);
     await host.start();
     return running(host, grpc, http, config.grpc.drainTimeoutMs);

@@ -25,6 +25,8 @@ import { guestLogger } from "./guest-log.ts";
 import { createHypervisorService } from "./hypervisor-service.ts";
 import { healthOf, readSystem } from "./host-health.ts";
 import { collectGauges } from "./host-gauges.ts";
+import { type Doors, HostSelf } from "./host-self.ts";
+import { SoloHost } from "./operator/solo-host.ts";
 import { Readiness } from "./readiness.ts";
 import type { AgentServiceApi, HostStatus, HypervisorServiceApi } from "./service-api.ts";
 import { openSwaps } from "./swap/open-swaps.ts";
@@ -42,6 +44,8 @@ export interface Host {
   status(): HostStatus;
   /** Called with the reason, empty for ready, now and whenever it changes. */
   onReadiness(listener: (notReady: string) => void): void;
+  /** Tells the host where its doors are, for others to hear. */
+  listens(doors: Doors): void;
   /** Looks for the first time; ready follows, or the reason why not. */
   start(): Promise<void>;
   /** Takes no new work and waits for what is in hand, at most `graceMs`. */
@@ -64,10 +68,13 @@ interface Ground {
   readonly bus: Bus;
   readonly pool: ShardPool;
   readonly modules: ModuleRegistry;
+  readonly usage: SystemUsage;
+  readonly self: HostSelf;
 }
 
-export async function openHost(config: Config): Promise<Host> {
-  const ground = await openGround(config);
+/** `version`: of this software, as other hosts and operators are told. */
+export async function openHost(config: Config, version = "0.0.0"): Promise<Host> {
+  const ground = await openGround(config, version);
   try {
     return await openUpper(ground);
   } catch (thrown) {
@@ -76,8 +83,9 @@ export async function openHost(config: Config): Promise<Host> {
   }
 }
 
-async function openGround(config: Config): Promise<Ground> {
+async function openGround(config: Config, version: string): Promise<Ground> {
   const clock = systemClock;
+  const usage = new SystemUsage(clock);
   const log = createLogger({ level: config.log.level, format: config.log.format });
   const metrics = openMetrics();
   makeDataDir(config.store.dataDir);
@@ -106,7 +114,7 @@ async function openGround(config: Config): Promise<Ground> {
     },
     store,
   );
-  return { config, clock, log, metrics, store, bus, pool, modules };
+  return { config, clock, log, metrics, store, bus, pool, modules, usage, self: new HostSelf(config, version, clock, usage) };
 }
 
 function makeDataDir(path: string): void {
@@ -229,10 +237,9 @@ class WiredHost implements Host {
     this.metrics = ground.metrics;
     this.clock = ground.clock;
     this.modules = ground.modules;
-    const { clock, pool, store, config, log, modules } = ground;
+    const { clock, pool, store, config, log, modules, self, usage } = ground;
     const { house, sessions, events, swaps } = upper;
     this.#readiness = new Readiness({ clock, pool, store, intervalMs: READINESS_INTERVAL_MS, onChange: (notReady) => this.#tell(notReady) });
-    const usage = new SystemUsage(clock);
     this.agentService = createAgentService({
       sessions,
       agents: house,
@@ -251,6 +258,7 @@ class WiredHost implements Host {
       swapDefaults: config.swap,
       store,
       baseEvery: config.durability.baseEvery,
+      fleet: new SoloHost({ entry: () => self.soloEntry(house, this.#draining), agents: () => house.count }),
       operator: {
         store,
         pool,
@@ -279,6 +287,10 @@ class WiredHost implements Host {
     if (notReady === "") this.log.info("the host is ready");
     else this.log.warn({ reason: notReady }, "the host is not ready");
     for (const listener of this.#listeners) listener(notReady);
+  }
+
+  listens(doors: Doors): void {
+    this.#ground.self.listens(doors);
   }
 
   start(): Promise<void> {

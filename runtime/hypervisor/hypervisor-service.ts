@@ -14,6 +14,7 @@ import {
 import type { Module, Revision as RevisionMessage } from "../contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import { FieldViolations } from "../core/field-violations.ts";
 import type { InstallOutcome, ModuleRegistry, Revision } from "../module/index.ts";
+import type { FleetOperator } from "../fleet/fleet-operator.ts";
 import type { Store } from "../store/store.ts";
 import type { AgentTypes } from "./agent-service-deps.ts";
 import type { LiveAgents } from "./module-message.ts";
@@ -40,6 +41,7 @@ export interface HypervisorServiceDeps {
   /** D6: commits from one base to the next. */
   readonly baseEvery: number;
   readonly operator: OperatorDeps;
+  readonly fleet: FleetOperator;
 }
 
 const NAME_MAX_CHARS = 256;
@@ -50,7 +52,7 @@ export function createHypervisorService(deps: HypervisorServiceDeps): Hypervisor
   const messageOf = async (name: string): Promise<Module> => moduleMessage(modules.get(name), await deps.liveAgents(name));
   return {
     ...operatorCalls(deps.operator),
-    ...hostCalls(),
+    ...hostCalls(deps.fleet),
     listSwaps: listSwaps(deps.store),
 
     async listModules() {

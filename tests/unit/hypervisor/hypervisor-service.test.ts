@@ -11,6 +11,8 @@ import type { InstallOutcome, ModuleView, Revision } from "../../../runtime/modu
 import { newSwap } from "../../../runtime/hypervisor/swap/swap-record.ts";
 import type { SwapRecord } from "../../../runtime/store/store.ts";
 import { manifest } from "../../support/fake-agents.ts";
+import { SoloHost } from "../../../runtime/hypervisor/operator/solo-host.ts";
+import { hostEntry } from "../../support/host-entry.ts";
 import { operatorBench } from "../../support/operator-bench.ts";
 import { call, codeOf, refusal, wrongFields } from "../../support/service-bench.ts";
 
@@ -96,6 +98,7 @@ beforeEach(() => {
   swaps = [];
   kept = [RECORD];
   service = createHypervisorService({
+    fleet: new SoloHost({ entry: () => hostEntry("h1"), agents: () => 0 }),
     modules,
     liveAgents: (name) => Promise.resolve(name === "aws" ? new Map([[OLD.digest, 4], [NEW.digest, 7]]) : new Map()),
     swaps: {
