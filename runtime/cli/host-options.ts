@@ -6,6 +6,7 @@ import type { Invocation } from "./invocation.ts";
 
 export interface HostOptions {
   readonly config?: string;
+  readonly fleet?: boolean;
 }
 
 interface FlagOption {
@@ -25,7 +26,8 @@ function flagOptions(): FlagOption[] {
 
 export function hostOptions(): Option[] {
   const config = new Option("-c, --config <file>", "the configuration file (default: SIRSI_CONFIG, else ./sirsi.toml when it is there)");
-  return [config, ...flagOptions().map(({ option }) => option)];
+  const fleet = new Option("--fleet", "as a host of a fleet: reads ./sirsi.fleet.toml when no file is named, and refuses a configuration that has no fleet");
+  return [config, fleet, ...flagOptions().map(({ option }) => option)];
 }
 
 export function loadHostConfig(invocation: Invocation<HostOptions>): Config {
@@ -39,6 +41,7 @@ export function loadHostConfig(invocation: Invocation<HostOptions>): Config {
     env: invocation.terminal.env,
     cwd: invocation.terminal.cwd,
     file: invocation.options.config,
+    fleet: invocation.options.fleet ?? false,
     terminal: invocation.terminal.stderr.isTerminal,
   });
 }

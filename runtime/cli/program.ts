@@ -10,7 +10,9 @@ import { addConfigCommands } from "./commands/config.ts";
 import { addDeadLetterCommands } from "./commands/dead-letter.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEventsCommand } from "./commands/events.ts";
+import { addFleetCommands } from "./commands/fleet.ts";
 import { addHealthCommand } from "./commands/health.ts";
+import { addHostCommands } from "./commands/host.ts";
 import { addModuleCommands } from "./commands/module.ts";
 import { addServeCommand } from "./commands/serve.ts";
 import type { StartHost } from "./commands/serve.ts";
@@ -40,6 +42,8 @@ export function buildProgram(shell: Shell, loadHost: () => Promise<StartHost>): 
   addSessionCommands(program, shell);
   addAgentCommands(program, shell);
   addModuleCommands(program, shell);
+  addHostCommands(program, shell);
+  addFleetCommands(program, shell);
   addDeadLetterCommands(program, shell);
   addAuditCommands(program, shell);
   addEventsCommand(program, shell);

@@ -18,10 +18,12 @@ export interface ConfigFile {
 }
 
 const DEFAULT_NAME = "sirsi.toml";
+/** What `sirsi serve --fleet` looks for in its place. */
+export const FLEET_NAME = "sirsi.fleet.toml";
 
 /** The file to read, or null when none was named and the default one is not there. */
-export function findConfigFile(named: string | undefined, cwd: string): string | null {
-  const path = resolve(cwd, named ?? DEFAULT_NAME);
+export function findConfigFile(named: string | undefined, cwd: string, fleet = false): string | null {
+  const path = resolve(cwd, named ?? (fleet ? FLEET_NAME : DEFAULT_NAME));
   const found = statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
   if (found) return path;
   if (named === undefined) return null;

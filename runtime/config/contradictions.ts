@@ -1,5 +1,6 @@
 /** What each setting may say alone but not together with others. */
 import { parseAddress } from "../core/address.ts";
+import { FLEET_NAME } from "./config-file.ts";
 import { describeSource } from "./setting.ts";
 import type { ResolvedSetting } from "./setting.ts";
 import { GUEST_LIMIT_NAMES, SETTINGS, guestLimitKey, guestPolicyKey } from "./settings.ts";
@@ -16,6 +17,13 @@ export function contradictions(resolved: readonly ResolvedSetting[]): string[] {
     ...logins(at),
     ...together(at("event_bus.tls_cert_file"), at("event_bus.tls_key_file"), "a certificate needs its key, and a key its certificate"),
   ];
+}
+
+/** Why a host that is to be in a fleet would be in none. */
+export function withoutFleet(resolved: readonly ResolvedSetting[], file: string | null): string[] {
+  if (isSet(lookUp(resolved)("store.url"))) return [];
+  const read = file === null ? `no configuration file was read, for there is no ${FLEET_NAME} in the working directory` : `${file} was read`;
+  return [`--fleet: the configuration has no fleet: store.url and event_bus.servers are empty (${read}); set both, as sirsi.fleet.toml shows, or leave out --fleet`];
 }
 
 /** Settings that say other than their defaults and have no effect, for a host in no fleet. */

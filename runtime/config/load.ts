@@ -9,7 +9,7 @@ import { findConfigFile, readConfigFile } from "./config-file.ts";
 import type { ConfigFile } from "./config-file.ts";
 import { processEnvironment, strangeVariables } from "./environment.ts";
 import type { Environment } from "./environment.ts";
-import { contradictions, idleSettings } from "./contradictions.ts";
+import { contradictions, idleSettings, withoutFleet } from "./contradictions.ts";
 import { defaultHostName } from "./fleet-config.ts";
 import { readSecrets } from "./secret.ts";
 import { describeSource } from "./setting.ts";
@@ -25,6 +25,8 @@ export interface LoadOptions {
   readonly cwd?: string;
   /** The file that --config names; it must exist. Default: SIRSI_CONFIG, else ./sirsi.toml when it is there. */
   readonly file?: string | undefined;
+  /** The host is to be in a fleet: sirsi.fleet.toml takes the place of sirsi.toml, and a configuration of a host of its own is refused. */
+  readonly fleet?: boolean;
   /** Processor cores, for shards.count. Default: what the system offers. */
   readonly cores?: number;
   /** Whether a person reads the log on a terminal, for log.format. Default: false. */
@@ -35,7 +37,7 @@ export interface LoadOptions {
 export function loadConfig(options: LoadOptions = {}): Config {
   const env = options.env ?? processEnvironment();
   const cwd = options.cwd ?? process.cwd();
-  const path = findConfigFile(options.file ?? (env["SIRSI_CONFIG"] || undefined), cwd);
+  const path = findConfigFile(options.file ?? (env["SIRSI_CONFIG"] || undefined), cwd, options.fleet);
   const file = path === null ? null : readConfigFile(path, SETTINGS);
   const context = { cores: options.cores ?? availableParallelism(), terminal: options.terminal ?? false };
   const problems: string[] = [...(file?.problems ?? []), ...strangeFlags(options.flags ?? {})];
@@ -58,6 +60,7 @@ export function loadConfig(options: LoadOptions = {}): Config {
   problems.push(...secrets.problems);
   // With a default in the place of what was refused, they would be told what nobody wrote.
   if (problems.length === 0) problems.push(...contradictions(resolved));
+  if (problems.length === 0 && options.fleet === true) problems.push(...withoutFleet(resolved, path));
   if (problems.length > 0) throw invalid(problems);
   return buildConfig(resolved, path, [...strangeVariables(env, SETTINGS), ...idleSettings(secrets.resolved)]);
 }

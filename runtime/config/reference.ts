@@ -13,7 +13,7 @@ const OPENING = `# Configuration
 
 A host takes each setting from the first of these that has it: a flag of \`sirsi serve\`, an environment variable, the configuration file, the default. \`sirsi config show\` prints the result and where each value came from.
 
-The file is the one that \`--config\` names, else the one that \`SIRSI_CONFIG\` names, else \`sirsi.toml\` in the working directory when it is there. Relative paths in it stand on its own directory; all others stand on the working directory. \`sirsi.toml.example\` has every setting with its default.
+The file is the one that \`--config\` names, else the one that \`SIRSI_CONFIG\` names, else \`sirsi.toml\` in the working directory when it is there; with \`--fleet\` it is \`sirsi.fleet.toml\` there. Relative paths in it stand on its own directory; all others stand on the working directory. \`sirsi.toml.example\` has every setting with its default.
 
 Lists in the environment are separated by commas, labels are NAME=TEXT there. An empty variable counts as none. A key that is not known, a value of the wrong type and a value out of range are refused at start, all of them at once.
 

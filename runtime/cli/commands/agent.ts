@@ -24,6 +24,7 @@ import { suggestionText } from "../suggestion-text.ts";
 import { cell, fields, pairs, table, time } from "../text.ts";
 import { valueName } from "../value-name.ts";
 import { addHistoryCommands } from "./agent-history.ts";
+import { addMoveCommand } from "./agent-move.ts";
 import { addTalkCommands } from "./agent-talk.ts";
 
 type Pairs = Readonly<Record<string, string>>;
@@ -56,6 +57,7 @@ export function addAgentCommands(program: Command, shell: Shell): void {
   addSuggest(group, shell);
   addStatus(group, shell);
   addHistoryCommands(group, shell);
+  addMoveCommand(group, shell);
   addDelete(group, shell);
 }
 

@@ -32,7 +32,7 @@ export function addDoctorCommand(program: Command, shell: Shell): void {
     summary: "Check this machine, the configuration and the host",
     more: "Exits with 1 when something failed.",
     options: hostOptions(),
-    examples: ["doctor", "doctor --config sirsi.toml -o json"],
+    examples: ["doctor", "doctor --fleet", "doctor --config sirsi.toml -o json"],
     async run(invocation) {
       const config = loadHostConfig(invocation);
       const host = await probe(invocation, invocation.address);

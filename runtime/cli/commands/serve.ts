@@ -51,7 +51,7 @@ export function addServeCommand(program: Command, shell: Shell, loadHost: () => 
       ...hostOptions(),
       new Option("--ready-file <path>", "JSON with grpc, http, pid and version, written once the host is ready and removed when it stops"),
     ],
-    examples: ["serve", "serve --config sirsi.toml --log-level debug", "serve --grpc-listen 127.0.0.1:0 --http-listen 127.0.0.1:0 --ready-file /tmp/sirsi.json"],
+    examples: ["serve", "serve --config sirsi.toml --log-level debug", "serve --fleet --host-name h1 --zone z1", "serve --grpc-listen 127.0.0.1:0 --http-listen 127.0.0.1:0 --ready-file /tmp/sirsi.json"],
     async run(invocation) {
       const config = loadHostConfig(invocation);
       for (const warning of config.warnings) invocation.note(`warning: ${warning}`);
@@ -122,6 +122,7 @@ function banner(config: Config, host: ServedHost, modules: readonly Module[]): s
       ["  HTTP", `http://${host.httpAddress}  (/metrics /healthz /readyz)`],
       ["  modules", `${config.modules.directory}${config.modules.watch ? "  (watched)" : ""}`],
       ["  data", config.store.dataDir],
+      ...(config.fleet === null ? [] : [["  fleet", `as ${config.fleet.hostName}${config.fleet.zone === "" ? "" : `, in zone ${config.fleet.zone}`}`] as const]),
     ]),
     "\n",
     active.length === 0
