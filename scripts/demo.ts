@@ -8,11 +8,12 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
-import { exit, stderr, stdout } from "node:process";
+import { exit, stderr } from "node:process";
 import { styleText } from "node:util";
 import { type Suggestion, SuggestionType } from "../runtime/client/index.ts";
 import { type Clock, systemClock } from "../runtime/core/clock.ts";
 import { SirsiError } from "../runtime/core/errors.ts";
+import { check, heading, seconds, tell } from "./demo/narration.ts";
 import { Stage, buildNextCounter, terraformFile } from "./demo/stage.ts";
 import { type Increment, Traffic } from "./demo/traffic.ts";
 
@@ -27,24 +28,6 @@ interface Play {
   readonly stage: Stage;
   readonly clock: Clock;
   readonly sessionId: string;
-}
-
-function tell(text: string): void {
-  stdout.write(`${text}\n`);
-}
-
-function heading(number: number, text: string): void {
-  tell(`\n${styleText("bold", `${number}. ${text}`)}`);
-}
-
-/** A check that the demo stands or falls with. */
-function check(holds: boolean, said: string, otherwise: string): void {
-  if (!holds) throw new SirsiError("INTERNAL", otherwise);
-  tell(`   ${styleText("green", "✓")} ${said}`);
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)} s`;
 }
 
 async function spawn({ stage, sessionId }: Play, agentType: string): Promise<string> {

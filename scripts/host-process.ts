@@ -15,6 +15,8 @@ export interface HostProcessOptions {
   readonly modulesDir: string;
   /** Settings of the host: SIRSI_…; those of the caller's environment are not passed on. Default: free ports. */
   readonly env?: Readonly<Record<string, string>>;
+  /** More of the command line, such as `--fleet`. */
+  readonly args?: readonly string[];
   /** Kills it, also while it is still starting. */
   readonly signal?: AbortSignal;
 }
@@ -39,7 +41,7 @@ export interface HostProcess extends AsyncDisposable {
 /** Resolves when the host is ready; rejects with its log when it ends before. */
 export async function startHostProcess(options: HostProcessOptions): Promise<HostProcess> {
   const settings = { SIRSI_GRPC_LISTEN: "127.0.0.1:0", SIRSI_HTTP_LISTEN: "127.0.0.1:0", ...options.env };
-  const args = ["serve", "--output", "json", "--data-dir", options.dataDir, "--modules", options.modulesDir];
+  const args = ["serve", "--output", "json", "--data-dir", options.dataDir, "--modules", options.modulesDir, ...(options.args ?? [])];
   const child = spawn(execPath, [MAIN, ...args], { cwd: options.cwd, env: { ...foreignEnvironment(), ...settings }, stdio: ["ignore", "pipe", "pipe"] });
   const kill = () => void child.kill("SIGKILL");
   options.signal?.addEventListener("abort", kill, { once: true });
