@@ -141,6 +141,11 @@ export class Departures {
     await this.#config.setState("active");
   }
 
+  /** Gives up a drain; those that have gone stay where they are. */
+  stop(): void {
+    this.#stop = true;
+  }
+
   #tally = newTally(0);
 
   #progress({ moved, left, failed, pauses, startedAt, lastFailure }: Tally, done: boolean): DrainProgress {

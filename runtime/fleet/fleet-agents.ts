@@ -8,8 +8,8 @@ import type { Clock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import { newId } from "../core/ids.ts";
 import type { AgentChanges, AgentPage, Agents, AgentView, Delivery, Reply, SpawnSpec } from "../agent/agents.ts";
-import type { Suggestion, SuggestionContext } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
-import type { AgentRecord } from "../store/store.ts";
+import { type Message, Priority, type Suggestion, type SuggestionContext } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import type { AgentRecord, StoredOutboxEntry } from "../store/store.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Owners } from "./owners.ts";
 import { type Wants, ranked } from "./placement.ts";
@@ -167,6 +167,17 @@ export class FleetAgents implements LocalAgents {
       here: () => house.send(agentId, delivery),
       there: (hostId) => remote.deliver(hostId, agentId, sessionId, delivery, delivery.askedBy ?? []),
     });
+  }
+
+  /** An outbox entry; one attempt. "taken": the receiver's commit took it from its sender's outbox. */
+  async deliverEntry(entry: StoredOutboxEntry, message: Message): Promise<"taken" | "kept"> {
+    const { remote, routing } = this.#config;
+    const { target, sessionId, key } = entry;
+    routing.requireHeld();
+    const hostId = await routing.hostOf(target);
+    const delivery: Delivery = { message, context: {}, priority: Priority.NORMAL, sourceAgentId: key.agentId, deadline: null, signal: null, traceparent: "", onPartial: null, outboxKey: key, deadLetterId: null };
+    const { taken } = await remote.deliver(hostId, target, sessionId, delivery, []);
+    return taken ? "taken" : "kept";
   }
 
   async suggest(agentId: string, context: SuggestionContext, max: number, deadline: number | null, signal: AbortSignal | null): Promise<readonly Suggestion[]> {

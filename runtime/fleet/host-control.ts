@@ -11,12 +11,13 @@ import { type MessageInitShape, create, fromBinary, toBinary } from "@bufbuild/p
 import type { Agents, Delivery, SpawnSpec } from "../agent/agents.ts";
 import type { Bus, BusMessage, Subscription } from "../bus/bus.ts";
 import { SuggestionContextSchema } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
-import { type DeliverQuestion, HostAnswerSchema, type HostQuestion, HostQuestionSchema, type ModuleAnswer, type ModuleQuestion, type MoveAnswer, type MoveQuestion, type SpawnQuestion } from "../contract/gen/sirsi/fleet/v1/fleet_pb.ts";
+import { type DeliverQuestion, type DrainQuestion, HostAnswerSchema, type HostQuestion, HostQuestionSchema, type ModuleAnswer, type ModuleQuestion, type MoveAnswer, type MoveQuestion, type SpawnQuestion } from "../contract/gen/sirsi/fleet/v1/fleet_pb.ts";
 import type { Clock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { Logger } from "../observe/index.ts";
 import type { AgentRecord } from "../store/store.ts";
 import { lookOf } from "./agent-look.ts";
+import type { DrainProgress } from "./departures.ts";
 import type { Fleet } from "./fleet.ts";
 import { hostErrorOf } from "./host-error.ts";
 import { cancelSubject, controlSubject } from "./host-link.ts";
@@ -44,8 +45,8 @@ export interface HostControlConfig {
   readonly move: (question: MoveQuestion) => Promise<Plain<MoveAnswer>>;
   readonly takeModule: (question: ModuleQuestion) => Promise<Plain<ModuleAnswer>>;
   readonly lookForOrphans: () => void;
-  /** Its state in the store has changed: look now. */
-  readonly refresh: () => Promise<void>;
+  /** How far it is; null for an undrain. */
+  readonly drain: (question: DrainQuestion) => Promise<DrainProgress | null>;
 }
 
 export class HostControl {
@@ -110,7 +111,7 @@ export class HostControl {
   }
 
   async #perform({ question, timeoutMs, traceparent }: HostQuestion, signal: AbortSignal): Promise<AnswerInit | null> {
-    const { agents, clock, lookForOrphans, move, refresh, takeModule } = this.#config;
+    const { agents, clock, drain, lookForOrphans, move, takeModule } = this.#config;
     const deadline = timeoutMs === 0n ? null : clock.monotonic() + Number(timeoutMs);
     switch (question.case) {
       case "deliver":
@@ -149,9 +150,10 @@ export class HostControl {
         return { case: "move", value: await move(question.value) };
       case "module":
         return { case: "module", value: await takeModule(question.value) };
-      case "drain":
-        await refresh();
-        return null;
+      case "drain": {
+        const progress = await drain(question.value);
+        return progress === null ? null : { case: "drain", value: drainAnswer(progress) };
+      }
       case "orphans":
         lookForOrphans();
         return null;
@@ -212,4 +214,8 @@ function specOf({ agentId, sessionId, agentType, config, context, parentAgentId,
 
 function recordedConfig({ parameters, timeoutSeconds, maxConcurrentOperations, enableCaching, requiredCapabilities }: AgentRecord["config"]): AgentRecord["config"] {
   return { parameters, timeoutSeconds, maxConcurrentOperations, enableCaching, requiredCapabilities };
+}
+
+function drainAnswer({ moved, left, failed, elapsedMs, ...rest }: DrainProgress) {
+  return { ...rest, moved: BigInt(moved), left: BigInt(left), failed: BigInt(failed), elapsedMs: BigInt(Math.round(elapsedMs)) };
 }

@@ -27,7 +27,7 @@ import type { Fleet } from "./fleet.ts";
 export interface MembershipConfig {
   readonly clock: Clock;
   readonly random: () => number;
-  readonly store: Pick<FleetStore, "joinFleet" | "renewLease" | "setHostState" | "buryHost" | "leaveFleet">;
+  readonly store: Pick<FleetStore, "joinFleet" | "describeHost" | "renewLease" | "setHostState" | "buryHost" | "leaveFleet">;
   readonly log: Logger;
   readonly leaseMs: number;
   readonly describe: () => Omit<HostDescription, "hostId">;
@@ -111,6 +111,12 @@ export class Membership implements Fleet {
   /** From here on it takes agents. */
   async activate(): Promise<void> {
     await this.setState("active");
+  }
+
+  /** What `describe` says has changed. */
+  async describeAnew(): Promise<void> {
+    await this.#config.store.describeHost({ ...this.#config.describe(), hostId: this.#self.hostId });
+    await this.refresh();
   }
 
   /** Of this host; it stays so when it joins again. */

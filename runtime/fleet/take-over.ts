@@ -26,14 +26,11 @@ export interface TakeOverConfig {
   /** Modules whose agents hear topics: theirs are wanted also without work in hand. */
   readonly hearing: () => readonly string[];
   readonly wantsOfModule: (module: string) => Wants;
-  /** Makes it this host's and goes on with what it has in hand; false when another was first. */
-  readonly take: (orphan: Orphan) => Promise<boolean>;
-  /** Outbox entries or timers came with those that were taken. */
-  readonly taken: (what: { readonly outbox: boolean; readonly timers: boolean }) => void;
+  /** Makes them this host's, as far as nobody was first, and goes on with what they have in hand; how many became its own. */
+  readonly take: (orphans: readonly Orphan[]) => Promise<{ readonly acquired: number }>;
 }
 
 const PAGE = 500;
-const AT_ONCE = 16;
 /** Without anybody's asking: a notice may have been lost. */
 const LOOK_EVERY_MS = 5_000;
 /** Looks after which an agent is taken though it is another's by placement. */
@@ -88,10 +85,9 @@ export class TakeOver {
     for (let after = ""; !this.#closed; ) {
       const page = await store.listOrphans(modules, after, PAGE);
       const mine = page.filter((orphan) => this.#isMine(orphan, seen));
-      const got = await this.#takeAll(mine);
-      taken += got.length;
-      left += page.length - got.length;
-      this.#tell(got);
+      const acquired = mine.length === 0 ? 0 : (await this.#config.take(mine)).acquired;
+      taken += acquired;
+      left += page.length - acquired;
       const last = page.at(-1);
       if (last === undefined || page.length < PAGE) break;
       after = last.agentId;
@@ -106,34 +102,6 @@ export class TakeOver {
     const looks = (this.#seen.get(agentId) ?? 0) + 1;
     seen.set(agentId, looks);
     return looks > PATIENT_LOOKS || place(agentId, fleet.hosts, wantsOfModule(module))?.hostId === fleet.self.hostId;
-  }
-
-  async #takeAll(orphans: readonly Orphan[]): Promise<readonly Orphan[]> {
-    const got: Orphan[] = [];
-    let next = 0;
-    const lane = async (): Promise<void> => {
-      while (next < orphans.length && !this.#closed) {
-        const orphan = orphans[next++] as Orphan;
-        if (await this.#take(orphan)) got.push(orphan);
-      }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, lane));
-    return got;
-  }
-
-  async #take(orphan: Orphan): Promise<boolean> {
-    try {
-      return await this.#config.take(orphan);
-    } catch (thrown) {
-      this.#config.log.warn({ agentId: orphan.agentId, err: SirsiError.from(thrown).message }, "an agent without an owner could not be taken over; tried again");
-      return false;
-    }
-  }
-
-  #tell(got: readonly Orphan[]): void {
-    const outbox = got.some(({ hasOutbox }) => hasOutbox);
-    const timers = got.some(({ hasTimers }) => hasTimers);
-    if (outbox || timers) this.#config.taken({ outbox, timers });
   }
 
   close(): void {

@@ -3,26 +3,21 @@
  * services, without a transport. Opened in dependency order; closed in reverse:
  * take no new work, finish what is in hand, let go.
  */
-import { mkdirSync } from "node:fs";
 import { AgentHouse, moduleCells } from "../agent/index.ts";
-import type { Bus } from "../bus/bus.ts";
-import { openMemoryBus } from "../bus/memory/index.ts";
 import { openCapabilities } from "../capability/index.ts";
 import type { Config } from "../config/index.ts";
 import { AgentEventSchema } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
 import { fromBinary } from "@bufbuild/protobuf";
-import { type Clock, systemClock } from "../core/clock.ts";
-import { SirsiError } from "../core/errors.ts";
+import type { Clock } from "../core/clock.ts";
+import { type LocalAgents, SessionNotices } from "../fleet/index.ts";
 import { steadyClock } from "../core/steady-clock.ts";
-import { DEFAULT_CACHE_MAX_BYTES, ModuleRegistry, type RegistryEvent } from "../module/index.ts";
-import { createLogger, type Logger, type Metrics, openMetrics } from "../observe/index.ts";
-import { ShardPool } from "../sandbox/index.ts";
+import type { ModuleRegistry, RegistryEvent } from "../module/index.ts";
+import type { Logger, Metrics } from "../observe/index.ts";
 import { EventLog, openSessions, type Sessions } from "../session/index.ts";
-import { openSqliteStore } from "../store/sqlite/index.ts";
-import type { Store } from "../store/store.ts";
 import { createAgentService } from "./agent-service.ts";
-import { guestLogger } from "./guest-log.ts";
+import { closeGround, type Ground, openGround } from "./ground.ts";
 import { createHypervisorService } from "./hypervisor-service.ts";
+import { fleetWants, loadOf } from "./fleet-wants.ts";
 import { healthOf, readSystem } from "./host-health.ts";
 import { collectGauges } from "./host-gauges.ts";
 import { type Doors, HostSelf } from "./host-self.ts";
@@ -46,7 +41,7 @@ export interface Host {
   onReadiness(listener: (notReady: string) => void): void;
   /** Tells the host where its doors are, for others to hear. */
   listens(doors: Doors): void;
-  /** Looks for the first time; ready follows, or the reason why not. */
+  /** Looks for the first time; ready follows, or the reason why not. In a fleet it takes agents from here on. */
   start(): Promise<void>;
   /** Takes no new work and waits for what is in hand, at most `graceMs`. */
   drain(graceMs: number): Promise<void>;
@@ -54,23 +49,7 @@ export interface Host {
   close(): Promise<void>;
 }
 
-/** How long a shard may show no sign of life before it is replaced. */
-const SHARD_STALL_MS = 5_000;
 const READINESS_INTERVAL_MS = 10_000;
-
-/** The parts that are opened first and closed last. */
-interface Ground {
-  readonly config: Config;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly metrics: Metrics;
-  readonly store: Store;
-  readonly bus: Bus;
-  readonly pool: ShardPool;
-  readonly modules: ModuleRegistry;
-  readonly usage: SystemUsage;
-  readonly self: HostSelf;
-}
 
 /** `version`: of this software, as other hosts and operators are told. */
 export async function openHost(config: Config, version = "0.0.0"): Promise<Host> {
@@ -83,50 +62,8 @@ export async function openHost(config: Config, version = "0.0.0"): Promise<Host>
   }
 }
 
-async function openGround(config: Config, version: string): Promise<Ground> {
-  const clock = systemClock;
-  const usage = new SystemUsage(clock);
-  const log = createLogger({ level: config.log.level, format: config.log.format });
-  const metrics = openMetrics();
-  makeDataDir(config.store.dataDir);
-  const store = await openSqliteStore({ dataDir: config.store.dataDir, clock });
-  const bus = openMemoryBus({ clock, onError: (error, subject) => log.warn({ subject, err: error.message }, "a subscriber of the bus failed") });
-  const pool = new ShardPool({
-    clock,
-    count: config.shards.count,
-    stallMs: SHARD_STALL_MS,
-    onLog: guestLogger(log),
-    onShardLost: (shard, why) => log.error({ shard, why }, "a shard ended and was replaced; its agents come back from their last commits"),
-  });
-  const modules = new ModuleRegistry(
-    {
-      directory: config.modules.directory,
-      dataDir: config.store.dataDir,
-      policy: { limits: config.guestLimits, limitsMax: config.guestPolicy, defaultGrants: config.modules.defaultGrants, grants: config.modules.grants },
-      watch: config.modules.watch,
-      keepSuperseded: config.modules.keepRevisions,
-      moduleMaxBytes: config.hostLimits.moduleMaxBytes,
-      admitTimeoutMs: config.hostLimits.admitTimeoutMs,
-      cacheMaxBytes: DEFAULT_CACHE_MAX_BYTES,
-      clock,
-      holdCandidates: true,
-      onFault: (error, where) => log.error({ err: error.message, where }, "the module registry met a fault"),
-    },
-    store,
-  );
-  return { config, clock, log, metrics, store, bus, pool, modules, usage, self: new HostSelf(config, version, clock, usage) };
-}
-
-function makeDataDir(path: string): void {
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-  } catch (thrown) {
-    throw new SirsiError("CONFIG_INVALID", `the data directory ${path} cannot be made: ${SirsiError.from(thrown).message}; choose another with --data-dir`, { cause: thrown });
-  }
-}
-
 async function openUpper(ground: Ground): Promise<Host> {
-  const { config, clock, log, metrics, store, bus, pool, modules } = ground;
+  const { config, clock, log, metrics, store, bus, fleet, pool, modules } = ground;
   const prefix = config.bus.topicPrefix;
   const events = new EventLog({ bus, prefix, clock, eventsKept: config.hostLimits.eventsKept, log, metrics });
   const capabilities = openCapabilities({ clock, documents: store, ask: (target, asker) => house.ask(target, asker) });
@@ -163,12 +100,15 @@ async function openUpper(ground: Ground): Promise<Host> {
         homeOf: (record) => swaps.homeOf(record),
         movedHome: (agentId, to, outcome) => swaps.movedHome(agentId, to, outcome),
       },
+      fleet: fleet?.host.houseFleet ?? null,
     },
   );
   const { swaps, health }: { readonly swaps: Swaps; readonly health: RevisionHealth } = openSwaps({ ...ground, house });
   modules.subscribe((event) => onRegistryEvent(event, ground, swaps));
   await modules.start();
   await swaps.recall();
+  const agents = fleet === null ? house : fleet.host.attach(house, fleetWants(modules));
+  fleet?.loadFrom(loadOf(house, clock));
   const { restored, awake } = await house.restore();
   void awake.then(({ resumed, unreachable }) => {
     for (const { module, digest, agents, reason } of unreachable) log.error({ module, digest, agents, reason }, "agents cannot work: their revision cannot be had; they stay in the store and are there again when it is installed");
@@ -176,9 +116,11 @@ async function openUpper(ground: Ground): Promise<Host> {
   });
   modules.allowForgetting();
   swaps.begin();
-  const sessions = await openSessions({ store, agents: house, events, clock: steadyClock(clock), settings: config.sessions, limits: config.hostLimits, log });
+  const notices = fleet === null ? null : new SessionNotices({ bus, prefix, fleet: fleet.host.fleet, store: fleet.store, log });
+  const sessions = await openSessions({ store, agents, events, clock: steadyClock(clock), settings: config.sessions, limits: config.hostLimits, log, ...(notices === null ? {} : { fleet: notices.forSessions }) });
+  notices?.listen((sessionId) => sessions.changedElsewhere(sessionId));
   log.info({ agents: restored, sessions: sessions.openCount, modules: modules.list().length }, "the host knows its agents and sessions again");
-  return new WiredHost(ground, { house, sessions, events, swaps });
+  return new WiredHost(ground, { house, agents, sessions, notices, events, swaps });
 }
 
 function onRegistryEvent(event: RegistryEvent, { log, metrics }: Ground, swaps: Swaps): void {
@@ -211,6 +153,9 @@ function onRegistryEvent(event: RegistryEvent, { log, metrics }: Ground, swaps: 
 
 interface Upper {
   readonly house: AgentHouse;
+  /** Of the whole fleet, when there is one. */
+  readonly agents: LocalAgents;
+  readonly notices: SessionNotices | null;
   readonly sessions: Sessions;
   readonly events: EventLog;
   readonly swaps: Swaps;
@@ -238,11 +183,11 @@ class WiredHost implements Host {
     this.clock = ground.clock;
     this.modules = ground.modules;
     const { clock, pool, store, config, log, modules, self, usage } = ground;
-    const { house, sessions, events, swaps } = upper;
+    const { agents, house, sessions, events, swaps } = upper;
     this.#readiness = new Readiness({ clock, pool, store, intervalMs: READINESS_INTERVAL_MS, onChange: (notReady) => this.#tell(notReady) });
     this.agentService = createAgentService({
       sessions,
-      agents: house,
+      agents,
       events,
       types: { available: () => modules.list().flatMap(({ active }) => (active === null ? [] : [active.manifest])), resolve: (agentType) => modules.resolve(agentType) },
       clock,
@@ -263,7 +208,7 @@ class WiredHost implements Host {
         store,
         pool,
         revisions: modules,
-        agents: house,
+        agents,
         sessions,
         publish: events.publish,
         clock,
@@ -293,14 +238,16 @@ class WiredHost implements Host {
     this.#ground.self.listens(doors);
   }
 
-  start(): Promise<void> {
-    return this.#readiness.start();
+  async start(): Promise<void> {
+    await this.#readiness.start();
+    await this.#upper.fleet?.begin();
   }
 
   async drain(graceMs: number): Promise<void> {
     this.#draining = true;
     this.#readiness.close("the host is shutting down");
     await this.#upper.swaps.close();
+    await this.#ground.fleet?.host.moveAway(graceMs);
     await this.#upper.house.drain(graceMs);
   }
 
@@ -314,15 +261,9 @@ class WiredHost implements Host {
     this.#readiness.close("the host is shutting down");
     await this.#upper.swaps.close();
     await this.#upper.sessions.close();
+    this.#upper.notices?.close();
     await this.#upper.house.close();
     this.#upper.events.close();
     await closeGround(this.#ground);
   }
-}
-
-async function closeGround({ modules, pool, bus, store }: Ground): Promise<void> {
-  await modules.close();
-  await pool.close();
-  await bus.close();
-  await store.close();
 }

@@ -103,6 +103,8 @@ export interface FleetStore extends Store {
    * runs no more, which is buried in the same transaction, lease or not.
    */
   joinFleet(host: HostDescription, leaseMs: number, predecessor: string | null): Promise<void>;
+  /** Under the same id, what the others see of this host: where its doors are, its labels. */
+  describeHost(host: HostDescription): Promise<void>;
   /** Renews the own lease and looks at everybody's, in one go. Never changes a state. */
   renewLease(load: HostLoad, leaseMs: number): Promise<Renewal>;
   /** Of any host that is not dead; false when it is, or there is none. */

@@ -4,7 +4,7 @@ import { SirsiError } from "../../runtime/core/errors.ts";
 import type { FleetStore, HostDescription, HostEntry, HostLoad, HostStateName, Renewal } from "../../runtime/store/fleet-store.ts";
 
 interface Row {
-  readonly description: HostDescription;
+  description: HostDescription;
   state: HostStateName;
   load: HostLoad;
   readonly joinedAt: number;
@@ -61,7 +61,7 @@ export class LeaseTable {
   }
 }
 
-type Door = Pick<FleetStore, "joinFleet" | "renewLease" | "setHostState" | "buryHost" | "leaveFleet">;
+type Door = Pick<FleetStore, "joinFleet" | "describeHost" | "renewLease" | "setHostState" | "buryHost" | "leaveFleet">;
 
 export class HostDoor implements Door {
   readonly #table: LeaseTable;
@@ -81,6 +81,12 @@ export class HostDoor implements Door {
     this.#require();
     this.hostId = host.hostId;
     this.#table.join(host, leaseMs, predecessor);
+  }
+
+  async describeHost(host: HostDescription): Promise<void> {
+    this.#require();
+    const row = this.#table.rows.get(host.hostId);
+    if (row !== undefined) row.description = host;
   }
 
   async renewLease(load: HostLoad, leaseMs: number): Promise<Renewal> {

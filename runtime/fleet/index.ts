@@ -1,0 +1,6 @@
+export type { Fleet } from "./fleet.ts";
+export { FleetAgents, type LocalAgents } from "./fleet-agents.ts";
+export { FleetHost, type FleetWants } from "./fleet-host.ts";
+export type { DrainProgress, Moved } from "./departures.ts";
+export { ANYWHERE, place, type Wants } from "./placement.ts";
+export { SessionNotices } from "./session-notices.ts";
