@@ -85,8 +85,12 @@ export class FleetHost {
     const late: { host: FleetHost | null } = { host: null };
     const membership = await Membership.open({
       ...config,
-      onBuried: async () => late.host?.#buried(),
-      onRejoined: async () => late.host?.#rejoined(),
+      onBuried: async () => {
+        if (late.host !== null) await late.host.#buried();
+      },
+      onRejoined: async () => {
+        if (late.host !== null) late.host.#rejoined();
+      },
     });
     late.host = new FleetHost(config, membership);
     return late.host;
@@ -277,7 +281,7 @@ export class FleetHost {
     await this.#wired?.doors.fenceAll("this host did not renew its lease in time, and its agents belong to others by now; send again");
   }
 
-  async #rejoined(): Promise<void> {
+  #rejoined(): void {
     this.#wired?.control.listen();
     this.#wired?.takeOver.look();
   }

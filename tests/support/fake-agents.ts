@@ -74,7 +74,7 @@ export class FakeAgents implements Agents {
     const now = this.clock.now();
     const view: AgentView = {
       record: {
-        agentId: newId(now),
+        agentId: spec.agentId ?? newId(now),
         sessionId: spec.sessionId,
         module: of.name,
         digest: "d".repeat(64),
