@@ -18,7 +18,7 @@ import { Departures, type DrainProgress, type Moved } from "./departures.ts";
 import type { Fleet } from "./fleet.ts";
 import { FleetAgents } from "./fleet-agents.ts";
 import { HostControl } from "./host-control.ts";
-import { HostLink, type Question } from "./host-link.ts";
+import { HostLink } from "./host-link.ts";
 import { type HouseDoors, houseDoors } from "./house-doors.ts";
 import { Membership } from "./membership.ts";
 import { Owners } from "./owners.ts";
@@ -49,7 +49,7 @@ export interface FleetWants {
   readonly wantsOfModule: (module: string) => Wants;
   /** Modules whose agents hear topics. */
   readonly hearing: () => readonly string[];
-  readonly takeModule: (question: ModuleQuestion) => Promise<Omit<ModuleAnswer, "$typeName" | "$unknown">>;
+  readonly takeModule: (question: ModuleQuestion) => Promise<ModuleAnswer>;
 }
 
 interface Wired {
@@ -60,8 +60,8 @@ interface Wired {
   readonly departures: Departures;
 }
 
-/** After its lease was lost and taken up again, or another host was heard of: how long a question about modules may take. */
-const MODULE_ASK_MS = 3_600_000;
+/** A question about modules is answered within seconds, if only that it is under way. */
+const MODULE_ASK_MS = 30_000;
 const OPERATOR_ASK_MS = 60_000;
 
 export class FleetHost {
@@ -71,6 +71,7 @@ export class FleetHost {
   readonly #owners: Owners;
   readonly #remote: RemoteCalls;
   #wired: Wired | null = null;
+  #onRejoin: () => Promise<void> = async () => undefined;
 
   private constructor(config: FleetHostConfig, membership: Membership) {
     const { bus, clock, prefix, store } = config;
@@ -89,7 +90,7 @@ export class FleetHost {
         if (late.host !== null) await late.host.#buried();
       },
       onRejoined: async () => {
-        if (late.host !== null) late.host.#rejoined();
+        if (late.host !== null) await late.host.#rejoined();
       },
     });
     late.host = new FleetHost(config, membership);
@@ -199,8 +200,8 @@ export class FleetHost {
     this.#parts.takeOver.look();
   }
 
-  async ask(hostId: string, question: Question): Promise<ModuleAnswer> {
-    const answer = await this.#link.ask(hostId, question, { deadline: this.#config.clock.monotonic() + MODULE_ASK_MS, repeatable: false });
+  async askModule(hostId: string, question: ModuleQuestion): Promise<ModuleAnswer> {
+    const answer = await this.#link.ask(hostId, { case: "module", value: question }, { deadline: this.#config.clock.monotonic() + MODULE_ASK_MS, repeatable: false });
     return valueOf(answer, "module");
   }
 
@@ -281,9 +282,15 @@ export class FleetHost {
     await this.#wired?.doors.fenceAll("this host did not renew its lease in time, and its agents belong to others by now; send again");
   }
 
-  #rejoined(): void {
+  async #rejoined(): Promise<void> {
     this.#wired?.control.listen();
+    await this.#onRejoin();
     this.#wired?.takeOver.look();
+  }
+
+  /** Called when the host has joined again, before it takes agents. */
+  onRejoin(act: () => Promise<void>): void {
+    this.#onRejoin = act;
   }
 
   /** Its agents go to the others while there are others, for at most `graceMs`. */

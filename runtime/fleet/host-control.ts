@@ -43,7 +43,7 @@ export interface HostControlConfig {
   readonly log: Logger;
   readonly agents: ControlledAgents;
   readonly move: (question: MoveQuestion) => Promise<Plain<MoveAnswer>>;
-  readonly takeModule: (question: ModuleQuestion) => Promise<Plain<ModuleAnswer>>;
+  readonly takeModule: (question: ModuleQuestion) => Promise<ModuleAnswer>;
   readonly lookForOrphans: () => void;
   /** How far it is; null for an undrain. */
   readonly drain: (question: DrainQuestion) => Promise<DrainProgress | null>;

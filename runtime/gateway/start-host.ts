@@ -38,7 +38,7 @@ export async function startHost(config: Config, version: string): Promise<Runnin
     http = await openHttpGateway({ listen: config.http.listen, status, metrics: host.metrics, log: host.log, describe: () => describe(host, version, grpcAddress) });
     host.listens({ grpcAddress, httpAddress: formatAddress(http.address) });
     followReadiness(host, grpc);
-    await host.start({ grpc: grpcAddress, http: formatAddress(http.address) });
+    await host.start();
     return running(host, grpc, http, config.grpc.drainTimeoutMs);
   } catch (thrown) {
     await http?.close();

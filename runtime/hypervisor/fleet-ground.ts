@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openNatsBus, type NatsBus } from "../bus/nats/index.ts";
-import { type Config, type FleetConfig, formatAddress } from "../config/index.ts";
+import type { Config, FleetConfig } from "../config/index.ts";
 import type { Clock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import { isId } from "../core/ids.ts";
@@ -11,6 +11,7 @@ import type { Logger } from "../observe/index.ts";
 import type { FleetStore, HostLoad } from "../store/fleet-store.ts";
 import { openPostgresStore } from "../store/postgres/index.ts";
 import { takeHostLock } from "../store/sqlite/index.ts";
+import type { HostSelf } from "./host-self.ts";
 
 export interface FleetGround {
   readonly store: FleetStore;
@@ -18,8 +19,6 @@ export interface FleetGround {
   readonly host: FleetHost;
   /** Tells the fleet what this host carries, from now on. */
   readonly loadFrom: (load: () => HostLoad) => void;
-  /** Where its doors were bound. */
-  readonly boundTo: (addresses: { readonly grpc: string; readonly http: string }) => Promise<void>;
   /** Lets go of the data directory. */
   readonly release: () => void;
 }
@@ -29,14 +28,13 @@ export interface FleetGroundConfig {
   readonly fleet: FleetConfig;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Of this software. */
-  readonly version: string;
+  readonly self: HostSelf;
   readonly onBusError: (error: SirsiError, subject: string) => void;
 }
 
 const IDLE: HostLoad = { resident: 0, residentBytes: 0, cpu: 0 };
 
-export async function openFleetGround({ config, fleet, clock, log, version, onBusError }: FleetGroundConfig): Promise<FleetGround> {
+export async function openFleetGround({ config, fleet, clock, log, self, onBusError }: FleetGroundConfig): Promise<FleetGround> {
   const { bus: busConfig, store: storeConfig } = config;
   if (storeConfig.url === null) throw new SirsiError("INTERNAL", "a fleet was configured without a store's URL");
   // Whoever has the data directory knows that no earlier process of this host runs any more.
@@ -48,7 +46,7 @@ export async function openFleetGround({ config, fleet, clock, log, version, onBu
     const bus = await openNatsBus({ clock, log, onError: onBusError, servers: busConfig.servers, name: `sirsi ${fleet.hostName}`, login: busConfig.login, ...(busConfig.tls === null ? {} : { tls: busConfig.tls }) });
     opened.unshift(bus);
     const identity = new HostIdentity(join(storeConfig.dataDir, "fleet-host-id"));
-    const told = { load: () => IDLE, grpc: fleet.advertiseGrpc ?? formatAddress(config.grpc.listen), http: fleet.advertiseHttp ?? formatAddress(config.http.listen) };
+    const told = { load: () => IDLE };
     const host = await FleetHost.open({
       clock,
       random: Math.random,
@@ -57,7 +55,7 @@ export async function openFleetGround({ config, fleet, clock, log, version, onBu
       prefix: busConfig.topicPrefix,
       log,
       leaseMs: fleet.leaseMs,
-      describe: () => ({ name: fleet.hostName, zone: fleet.zone, labels: fleet.labels, grpcAddress: told.grpc, httpAddress: told.http, version, capacity: config.agents.maxResident }),
+      describe: () => self.describe(),
       load: () => told.load(),
       predecessor: identity.read(),
       remember: (hostId) => identity.write(hostId),
@@ -68,11 +66,6 @@ export async function openFleetGround({ config, fleet, clock, log, version, onBu
       host,
       loadFrom: (load) => {
         told.load = load;
-      },
-      boundTo: async ({ grpc, http }) => {
-        told.grpc = fleet.advertiseGrpc ?? grpc;
-        told.http = fleet.advertiseHttp ?? http;
-        await host.describeAnew();
       },
       release: () => lock.release(),
     };

@@ -11,7 +11,10 @@ import { ShardPool } from "../sandbox/index.ts";
 import { openSqliteStore } from "../store/sqlite/index.ts";
 import type { Store } from "../store/store.ts";
 import { type FleetGround, openFleetGround } from "./fleet-ground.ts";
+import { sharedBytesOf } from "./fleet-modules/index.ts";
 import { guestLogger } from "./guest-log.ts";
+import { HostSelf } from "./host-self.ts";
+import { SystemUsage } from "./system-usage.ts";
 
 export interface Ground {
   readonly config: Config;
@@ -24,6 +27,8 @@ export interface Ground {
   readonly fleet: FleetGround | null;
   readonly pool: ShardPool;
   readonly modules: ModuleRegistry;
+  readonly usage: SystemUsage;
+  readonly self: HostSelf;
 }
 
 /** How long a shard may show no sign of life before it is replaced. */
@@ -31,11 +36,13 @@ const SHARD_STALL_MS = 5_000;
 
 export async function openGround(config: Config, version: string): Promise<Ground> {
   const clock = systemClock;
+  const usage = new SystemUsage(clock);
+  const self = new HostSelf(config, version, clock, usage);
   const log = createLogger({ level: config.log.level, format: config.log.format });
   const metrics = openMetrics();
   makeDataDir(config.store.dataDir);
   const onBusError = (error: SirsiError, subject: string): void => log.warn({ subject, err: error.message }, "a subscriber of the bus failed");
-  const fleet = config.fleet === null ? null : await openFleetGround({ config, fleet: config.fleet, clock, log, version, onBusError });
+  const fleet = config.fleet === null ? null : await openFleetGround({ config, fleet: config.fleet, clock, log, self, onBusError });
   const store = fleet?.store ?? (await openSqliteStore({ dataDir: config.store.dataDir, clock }));
   const bus = fleet?.bus ?? openMemoryBus({ clock, onError: onBusError });
   const pool = new ShardPool({
@@ -57,11 +64,12 @@ export async function openGround(config: Config, version: string): Promise<Groun
       cacheMaxBytes: DEFAULT_CACHE_MAX_BYTES,
       clock,
       holdCandidates: true,
+      ...(fleet === null ? {} : { shared: sharedBytesOf(fleet.store) }),
       onFault: (error, where) => log.error({ err: error.message, where }, "the module registry met a fault"),
     },
     store,
   );
-  return { config, clock, log, metrics, store, bus, fleet, pool, modules };
+  return { config, clock, log, metrics, store, bus, fleet, pool, modules, usage, self };
 }
 
 function makeDataDir(path: string): void {

@@ -9,7 +9,7 @@ import type { Config } from "../config/index.ts";
 import { AgentEventSchema } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
 import { fromBinary } from "@bufbuild/protobuf";
 import type { Clock } from "../core/clock.ts";
-import { type LocalAgents, SessionNotices } from "../fleet/index.ts";
+import type { LocalAgents } from "../fleet/index.ts";
 import { steadyClock } from "../core/steady-clock.ts";
 import type { ModuleRegistry, RegistryEvent } from "../module/index.ts";
 import type { Logger, Metrics } from "../observe/index.ts";
@@ -17,17 +17,16 @@ import { EventLog, openSessions, type Sessions } from "../session/index.ts";
 import { createAgentService } from "./agent-service.ts";
 import { closeGround, type Ground, openGround } from "./ground.ts";
 import { createHypervisorService } from "./hypervisor-service.ts";
-import { fleetWants, loadOf } from "./fleet-wants.ts";
+import { FleetWiring } from "./fleet-wiring.ts";
 import { healthOf, readSystem } from "./host-health.ts";
 import { collectGauges } from "./host-gauges.ts";
-import { type Doors, HostSelf } from "./host-self.ts";
+import type { Doors } from "./host-self.ts";
 import { SoloHost } from "./operator/solo-host.ts";
 import { Readiness } from "./readiness.ts";
 import type { AgentServiceApi, HostStatus, HypervisorServiceApi } from "./service-api.ts";
 import { openSwaps } from "./swap/open-swaps.ts";
 import type { RevisionHealth } from "./swap/health.ts";
 import type { Swaps } from "./swap/swaps.ts";
-import { SystemUsage } from "./system-usage.ts";
 
 export interface Host {
   readonly agentService: AgentServiceApi;
@@ -107,8 +106,8 @@ async function openUpper(ground: Ground): Promise<Host> {
   modules.subscribe((event) => onRegistryEvent(event, ground, swaps));
   await modules.start();
   await swaps.recall();
-  const agents = fleet === null ? house : fleet.host.attach(house, fleetWants(modules));
-  fleet?.loadFrom(loadOf(house, clock));
+  const wiring = fleet === null ? null : new FleetWiring(ground, fleet, house, swaps);
+  const agents: LocalAgents = wiring?.agents ?? house;
   const { restored, awake } = await house.restore();
   void awake.then(({ resumed, unreachable }) => {
     for (const { module, digest, agents, reason } of unreachable) log.error({ module, digest, agents, reason }, "agents cannot work: their revision cannot be had; they stay in the store and are there again when it is installed");
@@ -116,11 +115,10 @@ async function openUpper(ground: Ground): Promise<Host> {
   });
   modules.allowForgetting();
   swaps.begin();
-  const notices = fleet === null ? null : new SessionNotices({ bus, prefix, fleet: fleet.host.fleet, store: fleet.store, log });
-  const sessions = await openSessions({ store, agents, events, clock: steadyClock(clock), settings: config.sessions, limits: config.hostLimits, log, ...(notices === null ? {} : { fleet: notices.forSessions }) });
-  notices?.listen((sessionId) => sessions.changedElsewhere(sessionId));
+  const sessions = await openSessions({ store, agents, events, clock: steadyClock(clock), settings: config.sessions, limits: config.hostLimits, log, ...(wiring === null ? {} : { fleet: wiring.notices.forSessions }) });
+  wiring?.notices.listen((sessionId) => sessions.changedElsewhere(sessionId));
   log.info({ agents: restored, sessions: sessions.openCount, modules: modules.list().length }, "the host knows its agents and sessions again");
-  return new WiredHost(ground, { house, agents, sessions, notices, events, swaps });
+  return new WiredHost(ground, { house, agents, sessions, fleet: wiring, events, swaps });
 }
 
 function onRegistryEvent(event: RegistryEvent, { log, metrics }: Ground, swaps: Swaps): void {
@@ -155,7 +153,8 @@ interface Upper {
   readonly house: AgentHouse;
   /** Of the whole fleet, when there is one. */
   readonly agents: LocalAgents;
-  readonly notices: SessionNotices | null;
+  /** Null for a host of its own. */
+  readonly fleet: FleetWiring | null;
   readonly sessions: Sessions;
   readonly events: EventLog;
   readonly swaps: Swaps;
@@ -183,7 +182,7 @@ class WiredHost implements Host {
     this.clock = ground.clock;
     this.modules = ground.modules;
     const { clock, pool, store, config, log, modules, self, usage } = ground;
-    const { agents, house, sessions, events, swaps } = upper;
+    const { agents, fleet, house, sessions, events, swaps } = upper;
     this.#readiness = new Readiness({ clock, pool, store, intervalMs: READINESS_INTERVAL_MS, onChange: (notReady) => this.#tell(notReady) });
     this.agentService = createAgentService({
       sessions,
@@ -203,7 +202,7 @@ class WiredHost implements Host {
       swapDefaults: config.swap,
       store,
       baseEvery: config.durability.baseEvery,
-      fleet: new SoloHost({ entry: () => self.soloEntry(house, this.#draining), agents: () => house.count }),
+      fleet: fleet?.operator ?? new SoloHost({ entry: () => self.soloEntry(house, this.#draining), agents: () => house.count }),
       operator: {
         store,
         pool,
@@ -247,7 +246,7 @@ class WiredHost implements Host {
     this.#draining = true;
     this.#readiness.close("the host is shutting down");
     await this.#upper.swaps.close();
-    await this.#ground.fleet?.host.moveAway(graceMs);
+    await this.#upper.fleet?.moveAway(graceMs);
     await this.#upper.house.drain(graceMs);
   }
 
@@ -261,7 +260,7 @@ class WiredHost implements Host {
     this.#readiness.close("the host is shutting down");
     await this.#upper.swaps.close();
     await this.#upper.sessions.close();
-    this.#upper.notices?.close();
+    this.#upper.fleet?.close();
     await this.#upper.house.close();
     this.#upper.events.close();
     await closeGround(this.#ground);

@@ -7,6 +7,7 @@ import type { Delivery, Reply, SpawnSpec } from "../../runtime/agent/agents.ts";
 import { openMemoryBus } from "../../runtime/bus/memory/index.ts";
 import { create } from "@bufbuild/protobuf";
 import { MessageSchema, MessageType, Priority } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import { ModuleAnswerSchema } from "../../runtime/contract/gen/sirsi/fleet/v1/fleet_pb.ts";
 import { systemClock } from "../../runtime/core/clock.ts";
 import { newId } from "../../runtime/core/ids.ts";
 import type { Fleet } from "../../runtime/fleet/fleet.ts";
@@ -161,7 +162,7 @@ export class FleetRig {
       move: async ({ toHostId }) => ({ hostId: toHostId, stayed: false, pauseMs: 2 }),
       takeModule: async ({ digest }) => {
         modulesAsked.push(digest);
-        return { activeDigest: digest, refused: "" };
+        return create(ModuleAnswerSchema, { activeDigest: digest });
       },
       lookForOrphans: () => undefined,
       drain: async () => null,
