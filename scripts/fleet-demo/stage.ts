@@ -4,7 +4,7 @@
  * trace whatever happens.
  */
 import { execFile } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { execPath } from "node:process";
@@ -16,12 +16,11 @@ import { natsService } from "../services/nats.ts";
 import { postgresService } from "../services/postgres.ts";
 import { redisService } from "../services/redis.ts";
 import { type Service, type ServiceRecord, startInNewDirectory } from "../services/service.ts";
+import { HOST_LOGIN, documentedAccounts } from "./documented-accounts.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const MAIN = join(ROOT, "runtime/cli/main.ts");
 const MODULES = ["counter", "relay"];
-/** Who the hosts are to NATS, in the example of docs/operate.md. */
-const NATS_USER = "sirsi-host";
 
 const execute = promisify(execFile);
 
@@ -56,7 +55,7 @@ export class FleetStage {
     const url = (name: string) => JSON.stringify(this.#servers.find(({ record }) => record.name === name)?.record.url ?? "");
     return [
       `[store]\nurl = ${url("postgres")}`,
-      `[event_bus]\nservers = [${url("nats")}]\nuser = "${NATS_USER}"\npassword = "change-me"`,
+      `[event_bus]\nservers = [${url("nats")}]\nuser = "${HOST_LOGIN.user}"\npassword = "${HOST_LOGIN.password}"`,
       `[context]\nurl = ${url("redis")}`,
       "[agents]\nexchanges_kept = 1000",
       `[log]\nlevel = "warn"\nformat = "json"`,
@@ -165,12 +164,4 @@ function endAtOnce({ pid }: ServiceRecord): void {
   } catch {
     // It has ended already.
   }
-}
-
-/** The users of docs/operate.md with what they may say: the demo proves that it is enough. */
-function documentedAccounts(): string {
-  const page = readFileSync(join(ROOT, "docs", "operate.md"), "utf8");
-  const block = /^```\n(accounts \{\n[\s\S]*?)^```/m.exec(page)?.[1];
-  if (block === undefined) throw new SirsiError("INTERNAL", "docs/operate.md has no block of NATS accounts");
-  return block;
 }
