@@ -1,0 +1,2 @@
+export type { ContextCounts, ContextEntry, ContextLimits, ContextStatus, Conversations, HostPresence, Presence, RateLimits, RateRule, RateVerdict, SessionNotes, SharedContext } from "./context.ts";
+export { ENTRY_MAX_BYTES } from "./context.ts";

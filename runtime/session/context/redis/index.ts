@@ -1,0 +1,2 @@
+export { openRedisContext } from "./redis-context.ts";
+export type { RedisContextOptions } from "./redis-context.ts";
