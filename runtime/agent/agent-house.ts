@@ -10,32 +10,39 @@
  * - G2 A circle of agents that ask each other is refused when it would close (asking.ts).
  * - G3 Whoever has an Agent in hand uses it in the same turn of the event loop: later it
  *   may have left, and another object stand for it.
+ *
+ * Where several hosts share a store, the agents of this one are those that it owns
+ * (house-fleet.ts, ownership.ts).
  */
 import type { Asker, AskTarget } from "../capability/index.ts";
 import type { MessageResult } from "../contract/gen/sirsi/agent/v1/guest_pb.ts";
 import type { SuggestionContext } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { SirsiError } from "../core/errors.ts";
 import { faultPoint } from "../core/fault-points.ts";
-import { newId } from "../core/ids.ts";
 import type { Revision } from "../module/revision.ts";
+import type { Orphan } from "../store/fleet-store.ts";
 import type { AgentQuery, AgentRecord, StoredAgent, TimerRecord } from "../store/store.ts";
 import { Agent } from "./agent.ts";
 import type { AgentChanges, AgentPage, Agents, AgentView, Delivery, Reply, SpawnSpec } from "./agents.ts";
 import { AlarmClock } from "./alarm-clock.ts";
 import { Asking } from "./asking.ts";
+import { Attendance } from "./attendance.ts";
+import { Births } from "./births.ts";
 import { Census } from "./census.ts";
 import { HealthRounds } from "./health-rounds.ts";
 import { goHome, type Homing } from "./homing.ts";
+import type { HandOver, HouseFleet, Received } from "./house-fleet.ts";
 import type { AgentHouseConfig, HouseGround } from "./house-ground.ts";
 import { IdUpkeep } from "./id-upkeep.ts";
 import { OutboxCourier } from "./outbox-courier.ts";
+import { Ownership } from "./ownership.ts";
 import { Residency } from "./residency.ts";
 import { hasEnded, isUnfinished, notFound, Roll } from "./roll.ts";
-import { sleepingView } from "./sleeping-view.ts";
+import { Stopping } from "./stopping.ts";
 import { SupervisionTree } from "./supervision-tree.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { SwapOutcome } from "./swap.ts";
-import { eventOf, Switchboard } from "./switchboard.ts";
+import { Switchboard } from "./switchboard.ts";
 import { TopicHearers } from "./topic-hearers.ts";
 import { eachAtMost } from "./turnstile.ts";
 import { type Awakening, WakeUp } from "./wake-up.ts";
@@ -48,9 +55,7 @@ export interface RestoreReport {
   readonly awake: Promise<Awakening>;
 }
 
-const DEFAULT_SPAWN_MS = 30_000;
 const CLOSING_AT_ONCE = 64;
-const FINISH_AGAIN_MS = 1_000;
 const NOBODY: AgentQuery = { sessionId: null, module: null, digest: null, parentAgentId: null };
 
 export class AgentHouse implements Agents {
@@ -68,7 +73,13 @@ export class AgentHouse implements Agents {
   readonly #upkeep: IdUpkeep;
   readonly #tree: SupervisionTree;
   readonly #homing: Homing | null;
+  readonly #births: Births;
+  readonly #stopping: Stopping;
+  readonly #attendance: Attendance;
+  /** Null: this host is the only one. */
+  readonly #ownership: Ownership | null;
   #restored: Promise<RestoreReport> | null = null;
+  #started = false;
   #closing = false;
   #closed: Promise<void> | null = null;
 
@@ -76,15 +87,18 @@ export class AgentHouse implements Agents {
     const { clock, durability, log, random, store } = ground;
     this.#ground = ground;
     this.#homing = config.homing ?? null;
+    const fleet = config.fleet ?? null;
+    this.#attendance = new Attendance(fleet?.onPresence ?? null);
     this.#around = { ...ground, ...this.#providedToAgents() };
-    this.#census = new Census(store, config.maxAgents);
+    this.#census = new Census(store, config.maxAgents, fleet === null ? null : { clock, countOwned: () => fleet.countOwned() });
     this.#residency = new Residency({
       clock,
       maxResident: config.maxResident,
       maxBytes: config.maxResidentBytes,
       idleAfterMs: ground.idleAfterMs,
-      load: (agentId) => this.#load(agentId),
+      load: (agentId, arrive) => this.#load(agentId, arrive),
       onFault: (error, agentId) => log.warn({ agentId, err: error.message }, "an agent could not leave memory and stays for now"),
+      onGone: (agentId) => this.#attendance.left(agentId),
     });
     this.#roll = new Roll({ store, revisions: ground.revisions, residency: this.#residency });
     this.#switchboard = new Switchboard({
@@ -92,8 +106,9 @@ export class AgentHouse implements Agents {
       use: (agentId) => this.#residency.use(agentId),
       activate: (agentId) => this.activate(agentId),
       pass: (agent, delivery) => this.#pass(agent, delivery),
+      fleet,
     });
-    this.#asking = new Asking({ clock, send: (agentId, sessionId, delivery) => this.#switchboard.send(agentId, sessionId, delivery) });
+    this.#asking = new Asking({ clock, send: (agentId, sessionId, delivery) => this.#switchboard.send(agentId, sessionId, delivery), shared: fleet !== null });
     this.#hearers = new TopicHearers(config.hearTopic, (agentId, event) => this.#switchboard.hear(agentId, event));
     this.#courier = new OutboxCourier({
       clock,
@@ -107,7 +122,32 @@ export class AgentHouse implements Agents {
     this.#alarms = new AlarmClock({ clock, random, store, log, fire: (timer) => this.#fire(timer) });
     this.#rounds = new HealthRounds({ clock, intervalMs: config.healthIntervalMs, agents: () => this.#residency.agents(), size: () => this.#residency.size });
     this.#upkeep = new IdUpkeep({ clock, store, keptMs: durability.messageIdsKeptSeconds * 1_000, log });
-    this.#tree = new SupervisionTree({ store, log, strategyOf: (agentId) => this.#strategyOf(agentId), resident: (agentId) => this.#residency.get(agentId) });
+    this.#tree = new SupervisionTree({
+      store,
+      log,
+      strategyOf: (agentId) => this.#strategyOf(agentId),
+      resident: (agentId) => this.#residency.get(agentId),
+      restartElsewhere: (agentIds, reason) => fleet?.remote.restart?.(agentIds, reason),
+    });
+    this.#births = new Births({ around: this.#around, census: this.#census, residency: this.#residency, roll: this.#roll, attendance: this.#attendance, activate: (agentId) => this.activate(agentId), listen: (agent) => this.#listen(agent) });
+    this.#ownership = fleet === null ? null : this.#openOwnership(fleet);
+    this.#stopping = new Stopping({ ground, census: this.#census, residency: this.#residency, roll: this.#roll, hearers: this.#hearers, ownership: this.#ownership, closed: () => this.#closed !== null });
+  }
+
+  #openOwnership(fleet: HouseFleet): Ownership {
+    return new Ownership({
+      ground: this.#ground,
+      fleet,
+      residency: this.#residency,
+      roll: this.#roll,
+      census: this.#census,
+      hearers: this.#hearers,
+      courier: this.#courier,
+      alarms: this.#alarms,
+      activate: (agentId) => this.activate(agentId),
+      stop: (agentId, reason) => this.stop(agentId, reason),
+      closed: () => this.#closed !== null,
+    });
   }
 
   #providedToAgents(): Pick<Surroundings, "outbox" | "timers" | "supervision" | "deliver"> {
@@ -116,8 +156,8 @@ export class AgentHouse implements Agents {
       timers: { changed: (agentId, changes, fired) => this.#alarms.changed(agentId, changes, fired) },
       supervision: {
         restarted: (agent) => void this.#tree.restarted(agent),
-        finished: (agent, reason) => this.#finish(agent.id, reason),
-        fenced: (agent) => this.#residency.remove(agent.id),
+        finished: (agent, reason) => this.#stopping.finish(agent.id, reason),
+        fenced: (agent, error) => (this.#ownership === null ? this.#residency.remove(agent.id) : this.#ownership.fenced(agent, error)),
       },
       deliver: (effect, from) => this.#switchboard.deliver(effect, from),
     };
@@ -152,7 +192,7 @@ export class AgentHouse implements Agents {
 
   // --- beginning -----------------------------------------------------------------
 
-  /** Knows again what the store has. Repeatable: later calls get the first one's report. */
+  /** Knows again what the store has. Repeatable: later calls get the first one's report, until everything was fenced. */
   restore(): Promise<RestoreReport> {
     this.#restored ??= this.#restore();
     return this.#restored;
@@ -161,6 +201,7 @@ export class AgentHouse implements Agents {
   async #restore(): Promise<RestoreReport> {
     const { clock, log, random, revisions, store } = this.#ground;
     await this.#census.open();
+    const life = this.#ownership?.life;
     const wakeUp = new WakeUp({
       clock,
       random,
@@ -170,71 +211,32 @@ export class AgentHouse implements Agents {
       hear: (agentId, sessionId, topics) => this.#hearers.set(agentId, sessionId, topics),
       // Those that are addressed find a shard that is not busy with all who waited.
       resume: async (agentId) => await (await this.activate(agentId)).slot.waitFound,
-      remove: (agentId) => this.stop(agentId, "its spawn was cut off"),
+      remove: async (agentId) => {
+        if (!this.#roll.isComing(agentId)) await this.stop(agentId, "its spawn was cut off");
+      },
       deliver: () => {
         this.#courier.start();
         this.#alarms.start();
       },
-      closed: () => this.#closed !== null,
+      closed: () => this.#closed !== null || this.#ownership?.life !== life,
     });
-    this.#rounds.start();
-    this.#upkeep.start();
+    if (!this.#started) {
+      this.#started = true;
+      this.#rounds.start();
+      this.#upkeep.start();
+    }
     return { restored: this.#census.total, awake: wakeUp.run() };
   }
 
   async spawn(spec: SpawnSpec): Promise<AgentView> {
     this.#requireOpen();
-    this.#census.enter(spec.sessionId);
-    let made = false;
-    try {
-      const agent = await this.#bringUp(spec);
-      // It may have been stopped as it came up.
-      made = agent.phase.kind !== "terminated";
-      return agent.view();
-    } finally {
-      this.#census.entered(spec.sessionId, made);
-    }
-  }
-
-  async #bringUp(spec: SpawnSpec): Promise<Agent> {
-    const { clock, metrics, revisions } = this.#around;
-    const started = clock.monotonic();
-    const revision = revisions.resolve(spec.agentType);
-    const record = newRecord(spec, revision, clock.now());
-    const agent = new Agent(this.#around, record, revision, null);
-    this.#residency.add(agent);
-    this.#roll.begin(agent);
-    try {
-      await agent.begin(spec.deadline ?? started + DEFAULT_SPAWN_MS);
-    } catch (thrown) {
-      this.#residency.remove(agent.id);
-      // One that was stopped while it came up has let go of it already.
-      if (agent.phase.kind !== "terminated") revisions.release(revision.digest);
-      throw thrown;
-    } finally {
-      this.#roll.begun(agent.id);
-    }
-    this.#listen(agent);
-    this.#residency.release(agent.id);
-    metrics.histogram("sirsi_spawn_seconds", record.module).observe((clock.monotonic() - started) / 1000);
-    this.#around.publish(eventOf("AGENT_SPAWNED", agent, { module: record.module, version: revision.manifest.version, digest: record.digest }));
-    return agent;
+    return await this.#births.spawn(spec);
   }
 
   /** Takes in an agent that `put` puts into the store; it counts from now on. AGENT_LIMIT_REACHED. */
   async adopt(sessionId: string, put: () => Promise<string>): Promise<string> {
     this.#requireOpen();
-    this.#census.enter(sessionId);
-    let made = false;
-    try {
-      const agentId = await put();
-      made = true;
-      const { revision } = await this.activate(agentId);
-      this.#hearers.set(agentId, sessionId, revision.manifest.topics);
-      return agentId;
-    } finally {
-      this.#census.entered(sessionId, made);
-    }
+    return await this.#births.adopt(sessionId, put);
   }
 
   /** The agent, brought up when it sleeps. AGENT_NOT_FOUND, AGENT_TERMINATED, and why its revision cannot be had. G3. */
@@ -244,19 +246,26 @@ export class AgentHouse implements Agents {
     return this.#residency.activate(agentId);
   }
 
-  async #load(agentId: string): Promise<Agent> {
+  async #load(agentId: string, arrive: (agent: Agent) => void): Promise<Agent> {
     const { store } = this.#ground;
+    const life = this.#ownership?.life ?? 0;
+    const known = this.#ownership === null || (await this.#ownership.acquire(agentId));
     // The state comes in the same turn of the store. One that cannot be read is met where its instance is opened.
     const [stored, wait, chain] = await Promise.all([store.getAgent(agentId), store.getWait(agentId), store.getState(agentId, null).catch(() => null)]);
     if (stored === null || isUnfinished(stored)) throw notFound(agentId);
     if (stored.record.state === "TERMINATED") throw hasEnded(stored.record);
+    if (!known) throw notFound(agentId);
     const revision = await this.#revisionOf(stored);
     if (this.#closed !== null) throw shuttingDown();
+    this.#ownership?.requireLife(life, agentId);
     faultPoint("page.in");
     const agent = new Agent(this.#around, stored.record, revision, stored);
+    arrive(agent);
     if (chain !== null) agent.ledger.foundState(chain);
     agent.restored();
+    this.#attendance.came(agent);
     if (wait !== null) agent.resumeWait(wait);
+    if (this.#ownership !== null) this.#listen(agent);
     if (this.#homing !== null) goHome(agent, this.#homing, (moved) => this.#listen(moved));
     return agent;
   }
@@ -272,55 +281,8 @@ export class AgentHouse implements Agents {
 
   // --- ending --------------------------------------------------------------------
 
-  async stop(agentId: string, reason: string): Promise<void> {
-    for (;;) {
-      const agent = this.#residency.get(agentId);
-      if (agent !== null) {
-        await this.#stopResident(agent, reason);
-        return;
-      }
-      if ((await this.#residency.asleep(agentId, () => this.#stopAsleep(agentId, reason))) !== null) return;
-    }
-  }
-
-  async #stopResident(agent: Agent, reason: string): Promise<void> {
-    this.#hearers.drop(agent.id);
-    // Whoever brings it up counts it.
-    const counted = !this.#roll.isComing(agent.id);
-    await agent.stop(reason);
-    if (this.#residency.peek(agent.id) !== agent) return;
-    this.#residency.remove(agent.id);
-    this.#roll.end(agent.view());
-    if (counted) this.#census.left(agent.sessionId);
-  }
-
-  /** It has no instance that could be told. */
-  async #stopAsleep(agentId: string, reason: string): Promise<void> {
-    const { clock, store } = this.#ground;
-    const stored = await store.getAgent(agentId);
-    if (stored === null || stored.record.state === "TERMINATED") return;
-    const record: AgentRecord = { ...stored.record, state: "TERMINATED", statusMessage: reason, updatedAt: clock.now() };
-    await store.putAgent(record);
-    this.#hearers.drop(agentId);
-    this.#census.left(record.sessionId);
-    if (isUnfinished(stored)) return;
-    const manifest = await this.#ground.revisions.revisionByDigest(record.digest).then(
-      (revision) => revision.manifest,
-      () => null,
-    );
-    if (manifest !== null) this.#roll.end(sleepingView({ ...stored, record }, manifest));
-    this.#around.publish(eventOf("AGENT_STOPPED", { id: agentId, sessionId: record.sessionId }, { reason, module: record.module }));
-  }
-
-  /** It is not to be started again, also not when the host is. */
-  #finish(agentId: string, reason: string): void {
-    this.stop(agentId, reason).catch((thrown: unknown) => {
-      const { clock, log } = this.#ground;
-      log.warn({ agentId, err: SirsiError.from(thrown).message }, "the end of an agent that is not to be started again could not be noted; tried again in a second");
-      clock.after(FINISH_AGAIN_MS, () => {
-        if (this.#closed === null) this.#finish(agentId, reason);
-      });
-    });
+  stop(agentId: string, reason: string): Promise<void> {
+    return this.#stopping.stop(agentId, reason);
   }
 
   // --- looking -------------------------------------------------------------------
@@ -397,6 +359,17 @@ export class AgentHouse implements Agents {
 
   // --- between agents ----------------------------------------------------------------
 
+  /** What another host has for an agent of this one, that must be of the session ("" for any). AGENT_FENCED when it is another's. */
+  sendEntry(agentId: string, sessionId: string, delivery: Delivery): Promise<Received> {
+    return this.#asking.answer(agentId, delivery.askedBy ?? [], () => this.#switchboard.take(agentId, sessionId, delivery));
+  }
+
+  /** Another host's agent failed, and those of these that are in memory share its fate. */
+  restart(agentIds: readonly string[], reason: string): void {
+    const { log } = this.#ground;
+    for (const agentId of agentIds) this.#residency.get(agentId)?.restart(reason).catch((thrown: unknown) => log.warn({ agentId, err: SirsiError.from(thrown).message }, "an agent that shares the fate of another could not be restarted, and goes on as it is"));
+  }
+
   /** The `ask` capability. */
   ask(target: AskTarget, asker: Asker): Promise<MessageResult> {
     return this.#asking.ask(target, asker);
@@ -409,6 +382,42 @@ export class AgentHouse implements Agents {
 
   async #strategyOf(agentId: string): Promise<Revision["manifest"]["supervision"] | null> {
     return (await this.find(agentId))?.manifest.supervision ?? null;
+  }
+
+  // --- coming from other hosts, going to them --------------------------------------------
+
+  /** Makes an orphan this host's and goes on with its wait; false when another was first. Its outbox and timers begin with `taken`. */
+  async take(orphan: Orphan): Promise<boolean> {
+    return (await this.#ownership?.take(orphan)) ?? false;
+  }
+
+  /** What was taken has entries in the outbox, or timers. */
+  taken(what: { readonly outbox: boolean; readonly timers: boolean }): void {
+    this.#ownership?.taken(what);
+  }
+
+  /** Another host gave it to this one: to memory, and on with what is in hand. */
+  async bring(agentId: string): Promise<void> {
+    await this.#ownership?.bring(agentId);
+  }
+
+  /**
+   * Gives one agent away, from its next quiet moment on: between two steps, or in a wait. `give` makes
+   * it the other's; when it says false, or fails, or no such moment comes in time, the agent goes on here.
+   */
+  async handOver(agentId: string, give: () => Promise<boolean>, patienceMs?: number): Promise<HandOver> {
+    return (await this.#ownership?.handOver(agentId, give, patienceMs)) ?? { kind: "stayed", reason: "this host is in no fleet" };
+  }
+
+  /** These were given away asleep. */
+  forget(agentIds: readonly string[]): void {
+    this.#ownership?.forget(agentIds);
+  }
+
+  /** This host was buried: every agent leaves memory at once, without a write. Agents come again when they are acquired anew; `restore` looks for its own. */
+  fenceAll(reason: string): void {
+    this.#ownership?.fenceAll(reason);
+    this.#restored = null;
   }
 
   // --- closing -------------------------------------------------------------------------
@@ -435,7 +444,7 @@ export class AgentHouse implements Agents {
   }
 
   async #close(): Promise<void> {
-    this.#hearers.close();
+    this.#hearers.dropAll();
     this.#alarms.close();
     this.#rounds.close();
     this.#upkeep.close();
@@ -446,23 +455,6 @@ export class AgentHouse implements Agents {
     });
     await courier;
   }
-}
-
-function newRecord(spec: SpawnSpec, revision: Revision, now: number): AgentRecord {
-  return {
-    agentId: spec.agentId ?? newId(now),
-    sessionId: spec.sessionId,
-    module: revision.manifest.name,
-    digest: revision.digest,
-    state: "INITIALIZING",
-    parentAgentId: spec.parentAgentId,
-    createdAt: now,
-    updatedAt: now,
-    metadata: spec.metadata,
-    config: spec.config,
-    context: spec.context,
-    statusMessage: "",
-  };
 }
 
 function shuttingDown(): SirsiError {

@@ -14,6 +14,8 @@
  *   agent's instance is dropped, so no later difference follows one that is not there.
  * - L4 The first state is a base; from one base to the next there are fewer than
  *   `baseEvery` differences, and they weigh no more than the base does (D6).
+ * - L5 Once its agent has left, it tells of nothing: whoever owns the agent then finds what a
+ *   late commit let go in the store. Who learns here that the agent is another's is told (D5).
  */
 import { SirsiError } from "../core/errors.ts";
 import { faultPoint } from "../core/fault-points.ts";
@@ -56,8 +58,11 @@ export class AgentLedger {
   #unsaved: ExchangeRecord[] = [];
   /** Its state has changed since it was committed. */
   #dirty = false;
+  #left = false;
+  readonly #onFenced: (error: SirsiError) => void;
 
-  constructor(around: Surroundings, { agentId, sessionId }: Pick<AgentRecord, "agentId" | "sessionId">, stored: StoredAgent | null, conversation: Conversation) {
+  constructor(around: Surroundings, { agentId, sessionId }: Pick<AgentRecord, "agentId" | "sessionId">, stored: StoredAgent | null, conversation: Conversation, onFenced: (error: SirsiError) => void) {
+    this.#onFenced = onFenced;
     this.#around = around;
     this.#agentId = agentId;
     this.#sessionId = sessionId;
@@ -89,6 +94,11 @@ export class AgentLedger {
   /** It was restored, and the store has a wait of it. */
   foundWait(): void {
     this.#inWait = true;
+  }
+
+  /** L5. */
+  close(): void {
+    this.#left = true;
   }
 
   /** Something was answered for that no commit holds yet (level `interval`). */
@@ -137,7 +147,7 @@ export class AgentLedger {
    */
   async commitSwap(record: AgentRecord, revision: Revision, base: Uint8Array | null, cause: "swap" | "revert"): Promise<void> {
     if (base === null) {
-      await this.#around.store.putAgent(record);
+      await this.put(record);
       return;
     }
     if (this.#doubtful !== null) await this.#catchUp();
@@ -155,9 +165,24 @@ export class AgentLedger {
     await this.commit({ cause: "dead_letter", causeId: letter.messageId, deadLetter: letter, ...taken });
   }
 
+  /** Writes the agent's record. */
+  async put(record: AgentRecord): Promise<void> {
+    try {
+      await this.#around.store.putAgent(record);
+    } catch (thrown) {
+      throw this.#noticed(thrown);
+    }
+  }
+
+  #noticed(thrown: unknown): SirsiError {
+    const error = SirsiError.from(thrown);
+    if (error.code === "AGENT_FENCED") this.#onFenced(error);
+    return error;
+  }
+
   /** Writes the agent's record when it can; a failure is logged, for the record is not what replies rest on. */
   note(record: AgentRecord): void {
-    this.#around.store.putAgent(record).catch((thrown: unknown) => this.#around.log.warn({ agentId: this.#agentId, err: SirsiError.from(thrown).message }, "an agent's state could not be noted"));
+    this.put(record).catch((thrown: unknown) => this.#around.log.warn({ agentId: this.#agentId, err: SirsiError.from(thrown).message }, "an agent's state could not be noted"));
   }
 
   /** Calls the store in the turn in which it is called. */
@@ -192,7 +217,7 @@ export class AgentLedger {
     } catch (thrown) {
       this.#doubtful ??= [];
       this.#doubtful.push(commit);
-      throw thrown;
+      throw this.#noticed(thrown);
     }
     this.#settle(commit);
     metrics.histogram("sirsi_store_commit_seconds").observe((clock.monotonic() - started) / 1000);
@@ -207,6 +232,7 @@ export class AgentLedger {
       this.#conversation.sequence = Math.max(this.#conversation.sequence, sequence);
       if (this.#unsaved.length > 0) this.#unsaved = this.#unsaved.filter((exchange) => exchange.sequence > sequence);
     }
+    if (this.#left) return;
     const { outbox, timers } = this.#around;
     if (commit.outbox.length > 0) outbox.committed(commit.outbox.map((entry, index): StoredOutboxEntry => ({ ...entry, sessionId: this.#sessionId, key: { agentId: this.#agentId, commitSequence: commit.commitSequence, index } })));
     if (commit.timers.length > 0 || commit.firedTimer !== null) timers.changed(this.#agentId, commit.timers, commit.firedTimer);
@@ -309,7 +335,7 @@ export class AgentLedger {
   async #catchUp(): Promise<void> {
     const stored = await this.#around.store.getAgent(this.#agentId);
     if (stored === null) throw new SirsiError("AGENT_NOT_FOUND", `agent ${this.#agentId} is no longer in the store`);
-    if (stored.epoch !== this.#epoch) throw new SirsiError("AGENT_FENCED", `agent ${this.#agentId} has another owner by now; send again`);
+    if (stored.epoch !== this.#epoch) throw this.#noticed(new SirsiError("AGENT_FENCED", `agent ${this.#agentId} has another owner by now; send again`, { retryAfterMs: 50 }));
     const doubtful = this.#doubtful ?? [];
     this.#doubtful = null;
     this.#commitSequence = stored.commitSequence;

@@ -23,8 +23,9 @@ import { type OwnHealth, ownHealthOf, viewOf } from "./agent-view.ts";
 import type { AgentChanges, AgentView, Delivery, Reply } from "./agents.ts";
 import { Arrivals } from "./arrivals.ts";
 import { bringUp } from "./bring-up.ts";
-import { Changes } from "./changes.ts";
+import { Changes, type Hold } from "./changes.ts";
 import { Conversation } from "./conversation.ts";
+import { depart, type Departed } from "./departure.ts";
 import { isDurable } from "./durability.ts";
 import { Ending } from "./ending.ts";
 import { Inbox } from "./inbox.ts";
@@ -38,6 +39,7 @@ import { letGo } from "./run-work.ts";
 import { STEP_BEGINS, STEP_ENDED, type Stepping, Steps } from "./steps.ts";
 import type { ModuleCells, Surroundings } from "./surroundings.ts";
 import type { SwapCause, SwapOutcome } from "./swap.ts";
+import { WaitGate } from "./wait-gate.ts";
 import type { Work } from "./work.ts";
 
 
@@ -55,6 +57,7 @@ export class Agent implements Stepping {
   readonly #inbox: Inbox;
   readonly #steps: Steps;
   readonly changes = new Changes();
+  readonly gate = new WaitGate();
   readonly #arrivals: Arrivals;
   readonly #saver: IntervalSaver;
   readonly #recovery: Recovery;
@@ -71,7 +74,7 @@ export class Agent implements Stepping {
     this.#steps = new Steps(this);
     this.#inbox = new Inbox(this.id, around.clock, revision.limits.mailboxDepth, this);
     this.conversation = new Conversation(around.exchangesKept, stored?.exchangeSequence ?? 0);
-    this.ledger = new AgentLedger(around, record, stored, this.conversation);
+    this.ledger = new AgentLedger(around, record, stored, this.conversation, (error) => this.fenced(error));
     this.slot = new InstanceSlot(instanceSource(this));
     this.#arrivals = new Arrivals(this);
     this.#saver = new IntervalSaver(this);
@@ -162,9 +165,10 @@ export class Agent implements Stepping {
     this.pump();
   }
 
-  /** It may have been stopped while it came up, or moved. */
+  /** It may have been stopped while it came up or moved to another revision, or taken away. */
   requireNotEnded(): void {
     if (this.#phase.kind === "terminated") throw new SirsiError("AGENT_TERMINATED", `agent ${this.id} was ended meanwhile (${this.#phase.reason})`);
+    if (this.#phase.kind === "left") throw new SirsiError("AGENT_FENCED", `agent ${this.id} was taken from this host meanwhile; ask again`, { retryAfterMs: 50 });
   }
 
   /** A stored agent, known again; its instance is opened when it is needed. */
@@ -303,11 +307,13 @@ export class Agent implements Stepping {
     });
   }
 
-  /** D5: another owner has it. */
+  /** D5: it has another owner, or none. Or (an error but AGENT_FENCED) what the store has of it is to be read anew. */
   fenced(error: SirsiError): void {
     if (this.#phase.kind === "left") return;
-    this.#leaveBehind(error);
-    this.around.supervision.fenced(this);
+    // One that was stopped has let go of everything.
+    if (this.#phase.kind === "terminated") this.ledger.close();
+    else this.#leaveBehind(error, error);
+    this.around.supervision.fenced(this, error);
   }
 
   move(event: AgentPhaseEvent): void {
@@ -346,7 +352,7 @@ export class Agent implements Stepping {
   settleOn(to: Revision, { life, record }: Extract<SwapOutcome, { kind: "moved" }>): void {
     const from = this.#revision;
     this.slot.drop();
-    if (this.#phase.kind === "terminated") life.handle.close();
+    if (this.#phase.kind === "terminated" || this.#phase.kind === "left") life.handle.close();
     this.requireNotEnded();
     this.#record = record;
     this.#revision = to;
@@ -364,7 +370,7 @@ export class Agent implements Stepping {
   update(changes: AgentChanges): Promise<void> {
     return this.changes.alone(async () => {
       const record = this.noted({ ...this.#record, ...changes });
-      await this.around.store.putAgent(record);
+      await this.ledger.put(record);
       this.#record = { ...this.#record, ...changes, updatedAt: record.updatedAt };
     });
   }
@@ -391,13 +397,39 @@ export class Agent implements Stepping {
       await new Promise(setImmediate);
       if (!this.restful || this.ledger.unsaved > 0) return false;
     }
-    this.#leaveBehind(new SirsiError("AGENT_FENCED", `agent ${this.id} left memory; send again`, { retryAfterMs: 50 }));
+    const gone = new SirsiError("AGENT_FENCED", `agent ${this.id} left memory; send again`, { retryAfterMs: 50 });
+    this.#leaveBehind(gone, gone);
     return true;
   }
 
-  #leaveBehind(error: SirsiError): void {
+  /** Work in its mailbox, the step in hand not counted. */
+  get waiting(): number {
+    return this.#inbox.size;
+  }
+
+  holdStill(): Hold {
+    const hold = this.changes.hold();
+    this.pump();
+    return hold;
+  }
+
+  /** Goes to another host: `give` makes it the other's. False from it, or an error, and it goes on here. Never rejects. */
+  depart(give: () => Promise<boolean>, patienceMs: number): Promise<Departed> {
+    return depart(this, give, patienceMs);
+  }
+
+  goElsewhere(): void {
+    const goesOn = new SirsiError("AGENT_FENCED", `agent ${this.id} moved to another host in the middle of the step, which goes on there; send the message again, under the same id, for its reply`, { retryAfterMs: 50 });
+    const refusal = new SirsiError("AGENT_FENCED", `agent ${this.id} moved to another host; the message had no effect here, send it again`, { retryAfterMs: 50 });
+    if (this.#phase.kind !== "terminated") this.#leaveBehind(goesOn, refusal);
+  }
+
+  /** `refusal`: for what was not begun. */
+  #leaveBehind(error: SirsiError, refusal: SirsiError): void {
     this.move({ kind: "left" });
-    this.abandon(error);
+    this.ledger.close();
+    this.giveUpCurrent(error);
+    this.abandon(refusal);
     this.slot.drop();
     this.around.revisions.release(this.#revision.digest);
   }

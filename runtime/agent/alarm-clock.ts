@@ -48,6 +48,8 @@ interface InHand {
   state: HandState;
   /** Set to another time while it was fired. */
   setAnew: boolean;
+  /** Its agent was forgotten: what comes of the firing under way is nobody's affair. */
+  gone: boolean;
 }
 
 const FIRING: HandState = { kind: "firing" };
@@ -71,6 +73,8 @@ export class AlarmClock {
   /** T1: what ended or was changed while a list was read. */
   readonly #overtaken = new Set<string>();
   #started = false;
+  /** Rises when everything is dropped: a look of before takes nothing any more. */
+  #life = 0;
   #closed = false;
 
   constructor(config: AlarmClockConfig) {
@@ -86,6 +90,39 @@ export class AlarmClock {
   start(): void {
     this.#started = true;
     this.#look();
+  }
+
+  /** The store has timers that were not set here. */
+  look(): void {
+    this.#look();
+  }
+
+  /** A timer of this agent is in hand. */
+  holds(agentId: string): boolean {
+    for (const { timer } of this.#inHand.values()) if (timer.agentId === agentId) return true;
+    return false;
+  }
+
+  /** Others wake these agents from now on. */
+  forget(agentIds: ReadonlySet<string>): void {
+    for (const [key, inHand] of this.#inHand) if (agentIds.has(inHand.timer.agentId)) this.#drop(key, inHand);
+  }
+
+  #drop(key: string, inHand: InHand): void {
+    inHand.gone = true;
+    if (inHand.state.kind === "resting") inHand.state.until.cancel();
+    this.#inHand.delete(key);
+  }
+
+  /** Drops everything until it is started again. */
+  reset(): void {
+    this.#life++;
+    this.#started = false;
+    this.#timer?.cancel();
+    this.#timer = null;
+    this.#dueAt = Infinity;
+    this.#lookAgain = false;
+    for (const [key, inHand] of this.#inHand) this.#drop(key, inHand);
   }
 
   /** Told after each commit that set, cancelled or fired timers. */
@@ -149,9 +186,10 @@ export class AlarmClock {
   }
 
   async #lookNow(): Promise<void> {
+    const life = this.#life;
     let next: number;
     try {
-      next = await this.#takeDue();
+      next = await this.#takeDue(life);
     } catch (thrown) {
       this.#config.log.warn({ err: SirsiError.from(thrown).message }, "timers could not be read from the store; tried again in a second");
       next = this.#config.clock.now() + STORE_RETRY_MS;
@@ -162,12 +200,13 @@ export class AlarmClock {
       this.#look();
       return;
     }
+    if (life !== this.#life) return;
     this.#dueAt = next;
     this.#arm();
   }
 
   /** Takes what is due in hand; when to look again. */
-  async #takeDue(): Promise<number> {
+  async #takeDue(life: number): Promise<number> {
     const { clock, store } = this.#config;
     for (;;) {
       const now = clock.now();
@@ -177,7 +216,7 @@ export class AlarmClock {
       // Those in hand are listed too, and come first.
       const limit = this.#inHand.size + Math.min(PAGE, room);
       const due = await store.listTimers(now, limit);
-      if (this.#closed) return Infinity;
+      if (this.#closed || life !== this.#life) return Infinity;
       let taken = 0;
       for (const timer of due) if (this.#take(timer)) taken++;
       if (due.length < limit) {
@@ -194,7 +233,7 @@ export class AlarmClock {
     let inHand = this.#inHand.get(key);
     if (inHand === undefined) {
       if (this.#inHand.size >= this.#inHandMax) return false;
-      inHand = { timer, attempts: 0, state: FIRING, setAnew: false };
+      inHand = { timer, attempts: 0, state: FIRING, setAnew: false, gone: false };
       this.#inHand.set(key, inHand);
     } else if (inHand.state.kind !== "doubtful" || inHand.state.since >= this.#looks) {
       return false;
@@ -216,7 +255,7 @@ export class AlarmClock {
     inHand.setAnew = false;
     inHand.attempts++;
     void this.#attempt(inHand).then((restMs) => {
-      if (this.#closed) return;
+      if (this.#closed || inHand.gone) return;
       if (restMs === null) this.#done(key, inHand);
       else this.#rest(inHand, restMs);
     });

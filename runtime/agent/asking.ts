@@ -2,7 +2,7 @@
  * The `ask` capability: one agent waits for another's reply.
  *
  * Invariant G2: an agent that asks waits for at most one other; a circle of waits is
- * refused when it would close (ASK_CYCLE), not found out by a deadline.
+ * refused when it would close (ASK_CYCLE), not found out by a deadline (ask-graph.ts).
  */
 import { hash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
@@ -13,39 +13,46 @@ import type { Clock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import { isMessageId } from "../core/ids.ts";
 import type { Delivery, Reply } from "./agents.ts";
+import { AskGraph } from "./ask-graph.ts";
 
 export interface AskingConfig {
   readonly clock: Clock;
   /** Sends to an agent of this session, wherever it is. AGENT_NOT_FOUND. */
   readonly send: (agentId: string, sessionId: string, delivery: Delivery) => Promise<Reply>;
+  /** Agents of other hosts ask, and are asked. */
+  readonly shared: boolean;
 }
 
 export class Asking {
   readonly #config: AskingConfig;
-  /** Who waits for whom: asker to asked. */
-  readonly #waitsFor = new Map<string, string>();
+  readonly #graph: AskGraph;
 
   constructor(config: AskingConfig) {
     this.#config = config;
+    this.#graph = new AskGraph(config.shared);
   }
 
   async ask(target: AskTarget, asker: Asker): Promise<MessageResult> {
-    const { clock, send } = this.#config;
-    this.#requireNoCycle(asker.agentId, target.agentId);
-    this.#waitsFor.set(asker.agentId, target.agentId);
+    const { clock, send, shared } = this.#config;
+    const waits = this.#graph.begin(asker.agentId, target.agentId);
     try {
-      const reply = await settledInTime(send(target.agentId, asker.sessionId, deliveryOf(target, asker)), target, asker.signal, clock);
+      const delivery = deliveryOf(target, asker);
+      const asked = shared ? { ...delivery, askedBy: this.#graph.waitersOf(asker.agentId) } : delivery;
+      const reply = await settledInTime(send(target.agentId, asker.sessionId, asked), target, asker.signal, clock);
       return { $typeName: "sirsi.agent.v1.MessageResult", response: reply.response, suggestions: [...reply.suggestions], metrics: create(MessageMetricsSchema, reply.metrics) };
     } finally {
-      this.#waitsFor.delete(asker.agentId);
+      this.#graph.end(waits);
     }
   }
 
-  #requireNoCycle(askerId: string, targetId: string): void {
-    const path = [askerId];
-    for (let at: string | undefined = targetId; at !== undefined; at = this.#waitsFor.get(at)) {
-      path.push(at);
-      if (at === askerId) throw new SirsiError("ASK_CYCLE", `agent ${askerId} cannot ask agent ${targetId}: ${path.join(" waits for ")}, so none would ever answer. Emit a message instead, or answer first`);
+  /** What another host brought for an agent here; `askedBy` wait for its answer there. ASK_CYCLE. */
+  async answer<T>(agentId: string, askedBy: readonly string[], act: () => Promise<T>): Promise<T> {
+    if (askedBy.length === 0) return await act();
+    const end = this.#graph.beginFar(askedBy, agentId);
+    try {
+      return await act();
+    } finally {
+      end();
     }
   }
 }

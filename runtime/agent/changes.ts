@@ -12,6 +12,14 @@ export interface Change {
   refuse(error: SirsiError): void;
 }
 
+/** A quiet moment that somebody wants to last. */
+export interface Hold {
+  /** Resolves when it begins; rejects when there will be none. */
+  readonly reached: Promise<void>;
+  /** Ends it, or does without it. */
+  release(): void;
+}
+
 export class Changes {
   #pending: Change[] = [];
   #last: Promise<unknown> = Promise.resolve();
@@ -31,6 +39,26 @@ export class Changes {
     const done = new Deferred<T>();
     this.#pending.push({ act: async () => void done.resolve(await act()), refuse: (error) => void done.reject(error) });
     return done.promise;
+  }
+
+  hold(): Hold {
+    const reached = new Deferred<void>();
+    const over = new Deferred<void>();
+    const change: Change = {
+      act() {
+        reached.resolve();
+        return over.promise;
+      },
+      refuse: (error) => void reached.reject(error),
+    };
+    this.#pending.push(change);
+    return {
+      reached: reached.promise,
+      release: () => {
+        this.#pending = this.#pending.filter((each) => each !== change);
+        over.resolve();
+      },
+    };
   }
 
   refuseAll(error: SirsiError): void {

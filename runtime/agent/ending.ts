@@ -6,6 +6,7 @@
 import { SirsiError } from "../core/errors.ts";
 import type { Revision } from "../module/revision.ts";
 import type { AgentRecord } from "../store/store.ts";
+import type { AgentLedger } from "./agent-ledger.ts";
 import { type AgentPhase, type AgentPhaseEvent, phaseReason } from "./agent-state.ts";
 import { settledWithin } from "./grace.ts";
 import type { InstanceSlot } from "./instance-slot.ts";
@@ -19,6 +20,7 @@ const STOP_GRACE_MS = 2_000;
 export interface Mortal {
   readonly around: Surroundings;
   readonly slot: InstanceSlot;
+  readonly ledger: Pick<AgentLedger, "put">;
   readonly revision: Revision;
   readonly record: AgentRecord;
   readonly phase: AgentPhase;
@@ -47,7 +49,7 @@ export class Ending {
     this.#ending ??= this.#end(reason);
     await this.#ending;
     if (this.#noted) return;
-    await agent.around.store.putAgent(agent.noted());
+    await agent.ledger.put(agent.noted());
     if (this.#noted) return;
     this.#noted = true;
     agent.publish("AGENT_STOPPED", { reason: phaseReason(agent.phase), module: agent.record.module });

@@ -12,7 +12,9 @@
  *   anything of it is read: the epoch that is read then is its own.
  * - F2 An agent that was given away, or whose host was buried, leaves memory without a
  *   write; what its steps had not committed never was (D5).
- * - F3 Whoever addresses an agent that is elsewhere is told so by one error
+ * - F3 Nothing of an agent that is not this host's is held or begun here: no outbox entry, no
+ *   timer, no topic. What an agent that came had in the store goes before what it does here.
+ * - F4 Whoever addresses an agent that is elsewhere is told so by one error
  *   (`ownedElsewhere`), or is passed on; never that it does not exist.
  */
 import type { Message } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
@@ -27,7 +29,6 @@ export interface RemoteAgents {
   send(agentId: string, sessionId: string, delivery: Delivery): Promise<Reply>;
   /** One attempt: the courier tries again. "taken": the receiver's commit took the entry from the store. */
   deliverEntry(entry: StoredOutboxEntry, message: Message): Promise<"taken" | "kept">;
-  stop(agentId: string, reason: string): Promise<void>;
   /** Those of them that other hosts have in memory go back to their last commit (supervision); nobody waits for it. */
   restart?(agentIds: readonly string[], reason: string): void;
 }
@@ -41,15 +42,18 @@ export interface Presence {
 }
 
 export interface HouseFleet {
-  /** Makes an agent this host's when it is an orphan; says whose it is otherwise. */
+  /**
+   * Makes an agent this host's when it is an orphan; says whose it is otherwise. `taken` is also said
+   * the first time after another host gave the agent to this one: what it has in the store was not put there from here.
+   */
   acquire(agentId: string): Promise<Acquisition>;
   /** Another host had it a moment ago, as far as is known without asking: spares `acquire`. A wrong answer is mended by `remote`. */
   knownElsewhere?(agentId: string): boolean;
   readonly remote: RemoteAgents;
   /** Agents that this host owns and that have not ended. */
   countOwned(): Promise<number>;
-  /** Whether the store has outbox entries or timers of the agent. Asked after it was given away. */
-  hasEffects(agentId: string): Promise<boolean>;
+  /** Whether the store has outbox entries or timers of an agent that was given away; absent: as far as this host happens to know. */
+  hasEffects?(agentId: string): Promise<boolean>;
   readonly onPresence?: Presence;
 }
 
@@ -70,13 +74,6 @@ export interface Received {
   readonly reply: Reply;
   /** Its commit took the outbox entry that the message came from. */
   readonly taken: boolean;
-}
-
-export interface TakenOver {
-  /** Agents that are this host's now. */
-  readonly acquired: number;
-  /** Of these, those in a wait that go on. */
-  readonly resumed: number;
 }
 
 /** Another host has the agent. */

@@ -11,6 +11,8 @@
  * - O4 A lane that is `behind`, or every lane while the courier is, has entries in the
  *   store after those in memory: what is committed meanwhile stays there too (O1), until
  *   a scan of the store has come to the end and left none.
+ * - O5 The same holds for all lanes of a sender that has just come to this host: what it
+ *   left in the store comes first. Of one that was forgotten nothing is held or begun.
  */
 import { create, toBinary } from "@bufbuild/protobuf";
 import { type MessageCall, MessageCallSchema } from "../contract/gen/sirsi/agent/v1/guest_pb.ts";
@@ -51,6 +53,7 @@ export interface CourierConfig {
 
 interface Lane {
   readonly name: string;
+  readonly sender: string;
   readonly queue: StoredOutboxEntry[];
   busy: boolean;
   /** How often the entry it is at was tried. */
@@ -60,6 +63,8 @@ interface Lane {
   behind: boolean;
   /** Something of it stayed in the store since the scan under way began. */
   left: boolean;
+  /** Its sender was forgotten: what comes of the delivery under way is nobody's affair. */
+  gone: boolean;
 }
 
 export class OutboxCourier {
@@ -78,8 +83,14 @@ export class OutboxCourier {
   #scanWanted = false;
   /** What was done since the scan began: a page may still show it. */
   #doneInScan = new Set<string>();
+  /** O5. Senders whose entries of before are not read yet. */
+  readonly #unread = new Set<string>();
+  #forgottenInScan = new Set<string>();
+  /** Rises when everything is dropped: a scan of before ends then. */
+  #life = 0;
   #roomWaiter: (() => void) | null = null;
   #rescan: Timer | null = null;
+  #started = false;
   #closed = false;
 
   constructor(config: CourierConfig) {
@@ -96,13 +107,69 @@ export class OutboxCourier {
 
   /** Begins with what the store has. What is committed before is found there. */
   start(): void {
+    this.#started = true;
     this.#scan();
+  }
+
+  /** The store has entries of this sender that were not committed here (O5). */
+  rescan(sender: string): void {
+    this.expect(sender);
+    this.rescanExpected();
+  }
+
+  /** The same, to be read with `rescanExpected`. */
+  expect(sender: string): void {
+    this.#unread.add(sender);
+  }
+
+  rescanExpected(): void {
+    if (this.#started) this.#scan();
+  }
+
+  /** Entries of this sender are on their way. */
+  holds(sender: string): boolean {
+    for (const { sender: of } of this.#lanes.values()) if (of === sender) return true;
+    return false;
+  }
+
+  /** Others deliver for these senders from now on. */
+  forget(senders: ReadonlySet<string>): void {
+    for (const sender of senders) this.#unread.delete(sender);
+    if (this.#scanning !== null) for (const sender of senders) this.#forgottenInScan.add(sender);
+    for (const lane of this.#lanes.values()) if (senders.has(lane.sender)) this.#dropLane(lane);
+  }
+
+  #dropLane(lane: Lane): void {
+    lane.gone = true;
+    lane.retry?.cancel();
+    this.#lanes.delete(lane.name);
+    for (const entry of lane.queue.splice(0)) this.#drop(entry, false);
+  }
+
+  /** Drops everything, without a write, until it is started again. */
+  reset(): void {
+    this.#life++;
+    this.#started = false;
+    this.#behind = true;
+    this.#scanWanted = false;
+    this.#rescan?.cancel();
+    this.#rescan = null;
+    this.#unread.clear();
+    for (const lane of this.#lanes.values()) this.#dropLane(lane);
+    this.#settling.drop();
+    this.#held.clear();
+    this.#heldBytes = 0;
+    this.#roomWaiter?.();
   }
 
   /** They are on disk: in order, all of one commit. */
   committed(entries: readonly StoredOutboxEntry[]): void {
     if (this.#closed) return;
     for (const entry of entries) {
+      if (this.#unread.size > 0 && this.#unread.has(entry.key.agentId)) {
+        this.#missed = true;
+        continue;
+      }
       if (entry.kind === "event") {
         if (this.#behind) this.#missed = true;
         else this.#publish(entry);
@@ -148,7 +215,7 @@ export class OutboxCourier {
     const name = laneName(entry);
     let lane = this.#lanes.get(name);
     if (lane === undefined) {
-      lane = { name, queue: [], busy: false, attempts: 0, retry: null, behind: false, left: false };
+      lane = { name, sender: entry.key.agentId, queue: [], busy: false, attempts: 0, retry: null, behind: false, left: false, gone: false };
       this.#lanes.set(name, lane);
     }
     return lane;
@@ -165,9 +232,9 @@ export class OutboxCourier {
     }
     lane.busy = true;
     lane.attempts++;
-    void this.#attempt(entry, lane.attempts).then((retryMs) => {
+    void this.#attempt(lane, entry).then((retryMs) => {
       lane.busy = false;
-      if (this.#closed) return;
+      if (this.#closed || lane.gone) return;
       if (retryMs === null) this.#next(lane, entry);
       else this.#wait(lane, retryMs);
     });
@@ -215,17 +282,19 @@ export class OutboxCourier {
   // --- an entry --------------------------------------------------------------------
 
   /** Null when it is done with; else milliseconds until it is tried again. Never rejects. */
-  async #attempt(entry: StoredOutboxEntry, attempt: number): Promise<number | null> {
+  async #attempt(lane: Lane, entry: StoredOutboxEntry): Promise<number | null> {
     const { random } = this.#config;
+    const attempt = lane.attempts;
     let message: Message | null = null;
     try {
       message = messageOf(entry);
       faultPoint("outbox.before-deliver");
       const outcome = await this.#config.deliver(entry, message);
       faultPoint("outbox.delivered");
-      if (outcome === "kept") this.#settling.add(entry.key);
+      if (outcome === "kept" && !lane.gone) this.#settling.add(entry.key);
       return null;
     } catch (thrown) {
+      if (lane.gone) return null;
       const error = SirsiError.from(thrown);
       const fate = message === null ? ({ kind: "dead" } as const) : fateOf(error, attempt, random());
       if (fate.kind === "again") return fate.delayMs;
@@ -284,22 +353,31 @@ export class OutboxCourier {
     this.#scanWanted = true;
     if (this.#scanning !== null || this.#rescan !== null) return;
     this.#scanWanted = false;
-    this.#scanning = this.#scanAll().then(
+    const life = this.#life;
+    this.#scanning = this.#scanAll(life).then(
       () => this.#scanned(),
-      (thrown: unknown) => this.#scanFailed(SirsiError.from(thrown)),
+      (thrown: unknown) => this.#scanFailed(SirsiError.from(thrown), life),
     );
   }
 
   #scanned(): void {
-    this.#scanning = null;
-    this.#doneInScan = new Set();
+    this.#scanEnded();
     if (this.#scanWanted) this.#scan();
   }
 
-  #scanFailed(error: SirsiError): void {
+  #scanEnded(): void {
     this.#scanning = null;
     this.#doneInScan = new Set();
+    this.#forgottenInScan = new Set();
+  }
+
+  #scanFailed(error: SirsiError, life: number): void {
+    this.#scanEnded();
     if (this.#closed) return;
+    if (life !== this.#life) {
+      if (this.#scanWanted) this.#scan();
+      return;
+    }
     this.#config.log.warn({ err: error.message }, "the outbox could not be read from the store; tried again in a second");
     this.#rescan = this.#config.clock.after(SCAN_AGAIN_MS, () => {
       this.#rescan = null;
@@ -307,17 +385,19 @@ export class OutboxCourier {
     });
   }
 
-  async #scanAll(): Promise<void> {
+  async #scanAll(life: number): Promise<void> {
     let after: OutboxCursor | null = null;
+    const unread = new Set(this.#unread);
     for (const lane of this.#lanes.values()) lane.left = false;
     this.#missed = false;
-    while (!this.#closed) {
+    const over = () => this.#closed || life !== this.#life;
+    while (!over()) {
       const page = await this.#config.store.listOutbox(after, PAGE);
       for (const entry of page.entries) {
-        if (this.#full) await this.#room();
-        if (this.#closed) return;
+        if (this.#full && !over()) await this.#room();
+        if (over()) return;
         const key = keyText(entry.key);
-        if (this.#held.has(key) || this.#doneInScan.has(key)) continue;
+        if (this.#held.has(key) || this.#doneInScan.has(key) || this.#passesOver(entry.key.agentId, unread)) continue;
         if (entry.kind === "event") this.#publish(entry);
         else this.#place(entry);
       }
@@ -326,15 +406,21 @@ export class OutboxCourier {
       } else if (this.#missed) {
         // Committed while the end was read: once more from the last page on.
         this.#missed = false;
-      } else {
-        this.#caughtUp();
+      } else if (!over()) {
+        this.#caughtUp(unread);
         return;
       }
     }
   }
 
-  #caughtUp(): void {
+  /** Of one that came while the scan was under way, entries lie on pages that it has passed: the next scan has them all. */
+  #passesOver(sender: string, unread: ReadonlySet<string>): boolean {
+    return this.#forgottenInScan.has(sender) || (this.#unread.has(sender) && !unread.has(sender));
+  }
+
+  #caughtUp(read: ReadonlySet<string>): void {
     this.#behind = false;
+    for (const sender of read) this.#unread.delete(sender);
     for (const lane of this.#lanes.values()) {
       if (!lane.behind || lane.left) continue;
       lane.behind = false;

@@ -81,9 +81,9 @@ export class Recovery {
 
   /** Lets it work again, and forgets its faults. */
   async release(): Promise<void> {
-    const { around, changes } = this.#agent;
+    const { around, changes, ledger } = this.#agent;
     if (this.#agent.phase.kind !== "quarantined") return;
-    await changes.alone(() => around.store.putAgent({ ...this.#agent.record, state: "READY", statusMessage: "", updatedAt: around.clock.now() }));
+    await changes.alone(() => ledger.put({ ...this.#agent.record, state: "READY", statusMessage: "", updatedAt: around.clock.now() }));
     this.#faults.forget();
     this.#agent.move({ kind: "released" });
     this.#agent.pump();

@@ -40,10 +40,12 @@ export interface ResidencyConfig<A> {
   readonly maxResident: number;
   readonly maxBytes: number;
   readonly idleAfterMs: number;
-  /** Brings an agent up from the store. */
-  readonly load: (agentId: string) => Promise<A>;
+  /** Brings an agent up from the store. `arrive` takes it in, in the turn in which it is made and before it does anything. */
+  readonly load: (agentId: string, arrive: (agent: A) => void) => Promise<A>;
   /** One could not leave: it stays, and is tried again. */
   readonly onFault: (error: SirsiError, agentId: string) => void;
+  /** Its object is no longer here. Must not throw. */
+  readonly onGone?: (agentId: string) => void;
 }
 
 interface Room<A> extends Dated<Room<A>> {
@@ -145,8 +147,7 @@ export class Residency<A extends Lodger> {
     }
     return await this.#arrivals.pass(async () => {
       this.#requireRoom(agentId);
-      const agent = await this.#config.load(agentId);
-      this.add(agent);
+      const agent = await this.#config.load(agentId, (arrived) => this.add(arrived));
       this.release(agentId);
       return agent;
     });
@@ -176,6 +177,12 @@ export class Residency<A extends Lodger> {
     if (room === undefined) return;
     this.#rooms.delete(agentId);
     this.#unlist(room);
+    this.#config.onGone?.(agentId);
+  }
+
+  /** The agent that comes just now; null when none does. */
+  coming(agentId: string): Promise<A> | null {
+    return this.#coming.get(agentId) ?? null;
   }
 
   /** Does `act` while the agent is asleep and stays so; null when it is resident instead, and nothing was done. */
@@ -314,6 +321,7 @@ export class Residency<A extends Lodger> {
     if (this.#rooms.get(agent.id) !== room) return true;
     if (left) {
       this.#rooms.delete(agent.id);
+      this.#config.onGone?.(agent.id);
       return true;
     }
     room.leaving = null;

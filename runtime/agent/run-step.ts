@@ -17,6 +17,7 @@ import { droppedEmits } from "./life.ts";
 import { answerOf, askerOf, callOf, type Completed } from "./run-work.ts";
 import { answerWaits, type DoneStep, firstEnd, owned, type StepEnd, type WaitingRun, type WaitingStep, type WaitKeeper } from "./step.ts";
 import type { Surroundings } from "./surroundings.ts";
+import type { WaitGate } from "./wait-gate.ts";
 import { isResumable, type Work } from "./work.ts";
 
 /** How often a step is begun whose shard dies under it. */
@@ -30,6 +31,8 @@ export interface Stepper {
   readonly revision: Revision;
   readonly record: AgentRecord;
   readonly stepSeconds: HistogramCell;
+  /** Knows when its step waits. */
+  readonly gate: WaitGate;
   /** False once the step was given up: the agent was stopped, or the host closes. */
   isCurrent(work: Work): boolean;
 }
@@ -165,6 +168,8 @@ function keeperOf(stepper: Stepper, work: Work, effects: StepEffects): WaitKeepe
       await stepper.ledger.commitWait(stepper.revision, waiting.state, record);
       faultPoint("wait.committed");
     },
+    asked: (repeatable) => stepper.gate.asked(repeatable),
+    answered: () => stepper.gate.answered(),
     async reopen() {
       requireCurrent();
       const found = await stepper.slot.openWait();

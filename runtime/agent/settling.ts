@@ -23,6 +23,7 @@ export class Settling {
   #writing: Promise<void> | null = null;
   #retry: Timer | null = null;
   #failures = 0;
+  #dropped = 0;
 
   constructor(config: SettlingConfig) {
     this.#config = config;
@@ -48,11 +49,13 @@ export class Settling {
     // Everything of this turn goes together.
     await Promise.resolve();
     const all = [...batch, ...this.#waiting.splice(0, BATCH_MAX - batch.length)];
+    const dropped = this.#dropped;
     try {
       await store.settleOutbox(all);
       this.#failures = 0;
       settled(all);
     } catch (thrown) {
+      if (dropped !== this.#dropped) return;
       this.#waiting = [...all, ...this.#waiting];
       if (this.#failures++ === 0) log.warn({ entries: this.#waiting.length, err: SirsiError.from(thrown).message }, "delivered outbox entries could not be taken from the store; tried again until they are");
       this.#retry = clock.after(backoffMs(DELIVERY_BACKOFF, this.#failures - 1, random()), () => {
@@ -60,6 +63,14 @@ export class Settling {
         this.#go();
       });
     }
+  }
+
+  /** What is not written yet never will be; the batch that is being written is not tried again. */
+  drop(): void {
+    this.#waiting = [];
+    this.#retry?.cancel();
+    this.#retry = null;
+    this.#dropped++;
   }
 
   /** Waits for the batch that is being written, and writes once what is left. */

@@ -32,6 +32,10 @@ export type StepEnd =
 export interface WaitKeeper {
   /** Resolves when the wait is on disk. Rejects when it is not, or when the step was given up. */
   commit(wait: WaitingStep, requestNumber: number): Promise<void>;
+  /** What it waits for is asked for now; `repeatable`: it could be asked for again. */
+  asked(repeatable: boolean): void;
+  /** The answer is there. Not null: the step goes on when this resolves. */
+  answered(): Promise<void> | null;
   /** An instance in the wait that was committed last, in place of one that was lost. */
   reopen(): Promise<InstanceHandle>;
 }
@@ -120,7 +124,10 @@ export async function answerWaits(run: WaitingRun, first: WaitingStep, resumed: 
     const traits = run.capabilities.traitsOf(waiting.request);
     const kept = run.keeper !== null && (goesOn !== null || !traits.reading);
     if (kept && goesOn === null) await run.keeper.commit(waiting, number);
+    if (kept) run.keeper.asked(traits.repeatable);
     const response = await answer(run, waiting.request, traits, number, goesOn?.waitedMs ?? 0);
+    const held = kept ? run.keeper.answered() : null;
+    if (held !== null) await held;
     if (run.asker.signal.aborted) return givenUp(handle);
     if (goesOn !== null) faultPoint("wait.resumed");
     goesOn = null;

@@ -87,6 +87,10 @@ export class Steps implements Stepper {
     return this.#agent.cells.stepSeconds;
   }
 
+  get gate(): Stepper["gate"] {
+    return this.#agent.gate;
+  }
+
   get conversation(): Conversation {
     return this.#agent.conversation;
   }
@@ -181,8 +185,8 @@ export class Steps implements Stepper {
     const agent = this.#agent;
     agent.lost();
     if (error.code === "AGENT_FENCED") {
-      agent.fail(work, error);
       agent.fenced(error);
+      if (this.#current === work) agent.fail(work, error);
       return;
     }
     const repeat = error.code === "MESSAGE_ID_REUSED" && work.kind === "message" ? await answerLateRepeat(this, work) : null;
@@ -202,6 +206,7 @@ export class Steps implements Stepper {
   }
 
   #over(work: Work): void {
+    this.gate.over();
     if (this.#current === work) this.#current = null;
     else this.slot.drop(); // Given up meanwhile, it may have opened an instance since.
     this.#agent.move(STEP_ENDED);

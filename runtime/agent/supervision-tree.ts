@@ -18,6 +18,8 @@ export interface SupervisionTreeConfig {
   readonly strategyOf: (agentId: string) => Promise<SupervisionStrategy | null>;
   /** The agent when it is in memory. */
   readonly resident: (agentId: string) => { restart(reason: string): Promise<void> } | null;
+  /** For those that are not in memory here, and may be on other hosts; nobody waits for it. */
+  readonly restartElsewhere?: ((agentIds: readonly string[], reason: string) => void) | undefined;
   readonly log: Logger;
 }
 
@@ -49,18 +51,26 @@ export class SupervisionTree {
   async #restartAfter(parentAgentId: string, failed: string): Promise<void> {
     for (let after = failed; ; ) {
       const page = await this.#config.store.listLiveAgents({ sessionId: null, module: null, digest: null, parentAgentId }, after, PAGE);
-      for (const { record } of page) this.#restart(record.agentId, failed);
+      this.#restartAll(page.map(({ record }) => record.agentId), failed);
       const last = page.at(-1);
       if (last === undefined || page.length < PAGE) return;
       after = last.record.agentId;
     }
   }
 
-  /** At a quiet moment of its own, which nobody waits for. */
-  #restart(agentId: string, failed: string): void {
+  #restartAll(agentIds: readonly string[], failed: string): void {
+    const reason = `agent ${failed}, which was spawned before it by the same parent, failed (supervision: rest_for_one)`;
+    const elsewhere = agentIds.filter((agentId) => !this.#restart(agentId, failed, reason));
+    if (elsewhere.length > 0) this.#config.restartElsewhere?.(elsewhere, reason);
+  }
+
+  /** At a quiet moment of its own, which nobody waits for. False when it is not in memory. */
+  #restart(agentId: string, failed: string, reason: string): boolean {
     const { log, resident } = this.#config;
-    resident(agentId)
-      ?.restart(`agent ${failed}, which was spawned before it by the same parent, failed (supervision: rest_for_one)`)
+    const agent = resident(agentId);
+    agent
+      ?.restart(reason)
       .catch((thrown: unknown) => log.warn({ agentId, failed, err: SirsiError.from(thrown).message }, "an agent that shares the fate of another could not be restarted, and goes on as it is"));
+    return agent !== null;
   }
 }

@@ -2,6 +2,7 @@
 import type { Capabilities } from "../capability/index.ts";
 import type { Config } from "../config/index.ts";
 import type { Clock } from "../core/clock.ts";
+import type { SirsiError } from "../core/errors.ts";
 import type { Revision } from "../module/revision.ts";
 import type { CounterCell, HistogramCell, Logger, Metrics } from "../observe/index.ts";
 import type { ShardPool } from "../sandbox/index.ts";
@@ -54,8 +55,11 @@ export interface Supervision {
   restarted(agent: SupervisedAgent): void;
   /** Its restart policy does not start it again: it is to be stopped, for this reason. */
   finished(agent: SupervisedAgent, reason: string): void;
-  /** It belongs to somebody else by now (D5) and has let go of everything; this object is of no further use. */
-  fenced(agent: SupervisedAgent): void;
+  /**
+   * It has let go of everything, and this object is of no further use: it belongs to somebody
+   * else by now (D5, AGENT_FENCED), or what the store has of it is to be read anew. More than once for one that was stopped.
+   */
+  fenced(agent: SupervisedAgent, error: SirsiError): void;
 }
 
 export interface ModuleCells {

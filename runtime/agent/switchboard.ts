@@ -1,6 +1,6 @@
 /**
  * What agents have for each other: questions, messages, events. Whoever it is for is
- * woken when it sleeps.
+ * woken when it sleeps, and reached through the fleet when another host has it.
  */
 import type { AgentEvent } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
 import { type Message, Priority } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
@@ -10,6 +10,7 @@ import type { DeadLetter, StoredOutboxEntry } from "../store/store.ts";
 import type { Agent } from "./agent.ts";
 import type { Delivery, HostEvent, Reply } from "./agents.ts";
 import { wasRefused } from "./delivery-fate.ts";
+import { type HouseFleet, ownerIn, type Received } from "./house-fleet.ts";
 import type { HouseGround } from "./house-ground.ts";
 import type { EventEffect } from "./outbox-courier.ts";
 
@@ -20,6 +21,8 @@ export interface SwitchboardConfig {
   readonly activate: (agentId: string) => Promise<Agent>;
   /** Hands a message to an agent in memory, also while the host drains. */
   readonly pass: (agent: Agent, delivery: Delivery) => Promise<Reply>;
+  /** Null: all agents that there are belong to this host. */
+  readonly fleet: Pick<HouseFleet, "knownElsewhere" | "remote"> | null;
 }
 
 /** Events that wait for their sleeping hearers; later ones are dropped, as a full mailbox drops them. */
@@ -36,6 +39,25 @@ export class Switchboard {
 
   /** To an agent of this session. Whether another ended here or lives in another session is nothing to those who ask. */
   async send(agentId: string, sessionId: string, delivery: Delivery): Promise<Reply> {
+    const { fleet } = this.#config;
+    if (fleet === null) return await this.#sendHere(agentId, sessionId, delivery);
+    if (this.#knownElsewhere(agentId)) return await fleet.remote.send(agentId, sessionId, delivery);
+    try {
+      return await this.#sendHere(agentId, sessionId, delivery);
+    } catch (thrown) {
+      // It is elsewhere, or went there with the message unread or the step in a wait: under its id it has effect once.
+      if (SirsiError.from(thrown).code !== "AGENT_FENCED") throw thrown;
+      return await fleet.remote.send(agentId, sessionId, delivery);
+    }
+  }
+
+  /** It is not here, and another host had it a moment ago. */
+  #knownElsewhere(agentId: string): boolean {
+    const { fleet, use } = this.#config;
+    return fleet?.knownElsewhere?.(agentId) === true && use(agentId) === null;
+  }
+
+  async #sendHere(agentId: string, sessionId: string, delivery: Delivery): Promise<Reply> {
     const agent = await this.#reach(agentId, sessionId);
     if (agent === null) throw new SirsiError("AGENT_NOT_FOUND", `no agent of this session has the id ${agentId}`);
     return await this.#config.pass(agent, delivery);
@@ -64,15 +86,43 @@ export class Switchboard {
 
   /** A receiver that commits takes the entry out of the store by itself. */
   async deliverEntry(entry: StoredOutboxEntry, message: Message): Promise<"taken" | "kept"> {
-    const { activate, pass, use } = this.#config;
-    const agent = use(entry.target) ?? (await activate(entry.target));
-    if (agent.sessionId !== entry.sessionId) throw new SirsiError("AGENT_NOT_FOUND", `no agent of the sender's session has the id ${entry.target}`);
+    const { fleet } = this.#config;
+    if (fleet !== null && this.#knownElsewhere(entry.target)) return await this.#deliverThere(fleet, entry, message);
     try {
-      const reply = await pass(agent, { ...deliveryOf(message, entry.key.agentId), outboxKey: entry.key });
-      return agent.durable && !reply.replayed ? "taken" : "kept";
+      const { taken } = await this.take(entry.target, entry.sessionId, { ...deliveryOf(message, entry.key.agentId), outboxKey: entry.key });
+      return taken ? "taken" : "kept";
     } catch (thrown) {
-      if (agent.durable || wasRefused(SirsiError.from(thrown))) throw thrown;
-      return "kept";
+      const error = SirsiError.from(thrown);
+      if (wasKept(error)) return "kept";
+      if (fleet === null || ownerIn(error) === null) throw error;
+      return await this.#deliverThere(fleet, entry, message);
+    }
+  }
+
+  async #deliverThere({ remote }: Pick<HouseFleet, "remote">, entry: StoredOutboxEntry, message: Message): Promise<"taken" | "kept"> {
+    try {
+      return await remote.deliverEntry(entry, message);
+    } catch (thrown) {
+      if (wasKept(SirsiError.from(thrown))) return "kept";
+      throw thrown;
+    }
+  }
+
+  /**
+   * What another agent, or another host, has for an agent here, that must be of the session ("" for
+   * any). An error with which an agent that commits nothing has dealt with an outbox entry says so.
+   */
+  async take(agentId: string, sessionId: string, delivery: Delivery): Promise<Received> {
+    const { activate, pass, use } = this.#config;
+    const agent = use(agentId) ?? (await activate(agentId));
+    if (sessionId !== "" && agent.sessionId !== sessionId) throw new SirsiError("AGENT_NOT_FOUND", `no agent of the sender's session has the id ${agentId}`);
+    try {
+      const reply = await pass(agent, delivery);
+      return { reply, taken: delivery.outboxKey !== null && agent.durable && !reply.replayed };
+    } catch (thrown) {
+      const error = SirsiError.from(thrown);
+      if (delivery.outboxKey === null || agent.durable || wasRefused(error)) throw error;
+      throw new SirsiError(error.code, error.message, { ...error.details, metadata: { ...error.details.metadata, ...KEPT } });
     }
   }
 
@@ -100,13 +150,21 @@ export class Switchboard {
     this.#heard++;
     activate(agentId)
       .then((woken) => this.#tell(woken, event))
-      .catch((thrown: unknown) => ground.log.warn({ agentId, topic: event.topic, err: SirsiError.from(thrown).message }, "an event was dropped: its hearer could not be woken"))
+      // Its owner hears the topic as well.
+      .catch((thrown: unknown) => ownerIn(SirsiError.from(thrown)) !== null || ground.log.warn({ agentId, topic: event.topic, err: SirsiError.from(thrown).message }, "an event was dropped: its hearer could not be woken"))
       .finally(() => void this.#heard--);
   }
 
   #tell(agent: Agent, event: AgentEvent): void {
     if (!agent.hear(event)) this.#config.ground.log.warn({ agentId: agent.id, topic: event.topic }, "an event was dropped: the agent's mailbox is full, or it is set aside");
   }
+}
+
+const KEPT = { entry: "kept" } as const;
+
+/** The entry's receiver has dealt with it, and commits nothing. */
+function wasKept({ details }: SirsiError): boolean {
+  return details.metadata?.["entry"] === KEPT.entry;
 }
 
 function deliveryOf(message: Message, sourceAgentId: string): Delivery {

@@ -57,7 +57,8 @@ export class TopicHearers {
     this.#keysOf.delete(agentId);
   }
 
-  close(): void {
+  /** Nobody hears anything until it is set anew. */
+  dropAll(): void {
     for (const { off } of this.#topics.values()) off();
     this.#topics.clear();
     this.#keysOf.clear();

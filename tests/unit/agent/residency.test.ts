@@ -47,11 +47,12 @@ function open(limits: { readonly maxResident?: number; readonly maxBytes?: numbe
     maxBytes: 1_000,
     idleAfterMs: 60_000,
     ...limits,
-    load: async (agentId) => {
+    load: async (agentId, arrive) => {
       loads.push(agentId);
       await loading();
       const agent = new Lodger(agentId);
       loaded.set(agentId, agent);
+      arrive(agent);
       return agent;
     },
     onFault: (error) => faults.push(error),

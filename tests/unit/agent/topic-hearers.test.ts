@@ -38,6 +38,6 @@ it("an agent hears what its newest revision hears, and a topic that nobody hears
   hearers.drop("b");
   hearers.drop("b");
   expect([told, [...subscribed.keys()]]).toEqual([["b:one"], ["s/sports"]]);
-  hearers.close();
+  hearers.dropAll();
   expect(subscribed.size).toBe(0);
 });

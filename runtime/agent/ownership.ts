@@ -1,0 +1,281 @@
+/**
+ * Which agents are this host's, in a fleet: how they come to it, and what is let go of
+ * when they are no longer. F1 to F4 (house-fleet.ts) are kept here.
+ */
+import { backoffMs } from "../core/backoff.ts";
+import { SirsiError } from "../core/errors.ts";
+import type { Acquisition, Orphan } from "../store/fleet-store.ts";
+import type { Agent } from "./agent.ts";
+import type { AlarmClock } from "./alarm-clock.ts";
+import type { Census } from "./census.ts";
+import { DELIVERY_BACKOFF, isForGood } from "./delivery-fate.ts";
+import { type HandOver, type HouseFleet, ownedElsewhere, ownerIn } from "./house-fleet.ts";
+import type { HouseGround } from "./house-ground.ts";
+import type { OutboxCourier } from "./outbox-courier.ts";
+import type { Residency } from "./residency.ts";
+import type { Roll } from "./roll.ts";
+import type { SupervisedAgent } from "./surroundings.ts";
+import type { TopicHearers } from "./topic-hearers.ts";
+
+export interface OwnershipConfig {
+  readonly ground: Pick<HouseGround, "clock" | "random" | "store" | "log" | "revisions">;
+  readonly fleet: HouseFleet;
+  readonly residency: Residency<Agent>;
+  readonly roll: Roll;
+  readonly census: Census;
+  readonly hearers: TopicHearers;
+  readonly courier: OutboxCourier;
+  readonly alarms: AlarmClock;
+  readonly activate: (agentId: string) => Promise<Agent>;
+  readonly stop: (agentId: string, reason: string) => Promise<void>;
+  readonly closed: () => boolean;
+}
+
+const PATIENCE_MS = 10_000;
+
+export class Ownership {
+  readonly #config: OwnershipConfig;
+  /** Agents that another host said it gave to this one, as they come to memory. */
+  readonly #given = new Set<string>();
+  #life = 0;
+
+  constructor(config: OwnershipConfig) {
+    this.#config = config;
+  }
+
+  /** Another one after each burial: what was begun in one of before is not to be ended. */
+  get life(): number {
+    return this.#life;
+  }
+
+  requireLife(life: number, agentId: string): void {
+    if (life === this.#life) return;
+    throw new SirsiError("AGENT_FENCED", `agent ${agentId} was taken from this host while it came to memory; send again`, { retryAfterMs: 100 });
+  }
+
+  // --- coming ------------------------------------------------------------------------
+
+  /** F1. Before anything of the agent is read. False when there is no such agent any more. AGENT_FENCED, with its owner. */
+  async acquire(agentId: string): Promise<boolean> {
+    const { alarms, courier } = this.#config;
+    const found = await this.#acquire(agentId);
+    if (found === "new") {
+      courier.rescan(agentId);
+      alarms.look();
+    }
+    return found !== "missing";
+  }
+
+  async #acquire(agentId: string): Promise<"new" | "known" | "missing"> {
+    const { census, fleet, hearers } = this.#config;
+    const life = this.#life;
+    const acquisition = await fleet.acquire(agentId);
+    this.requireLife(life, agentId);
+    switch (acquisition.kind) {
+      case "elsewhere":
+        hearers.drop(agentId);
+        throw ownedElsewhere(agentId, acquisition.hostId);
+      case "missing":
+        return "missing";
+      case "owned":
+        if (acquisition.taken) census.moved(1);
+        return acquisition.taken || this.#given.delete(agentId) ? "new" : "known";
+    }
+  }
+
+  /** Makes an orphan this host's and goes on with its wait; false when another was first. Its outbox and timers begin with `taken`. */
+  async take({ agentId, sessionId, digest, inWait, hasOutbox, initializing }: Orphan): Promise<boolean> {
+    const { courier, hearers, stop } = this.#config;
+    const topics = await this.#topicsOf(agentId, digest);
+    try {
+      if ((await this.#acquire(agentId)) === "missing") return false;
+    } catch (thrown) {
+      if (ownerIn(SirsiError.from(thrown)) !== null) return false;
+      throw thrown;
+    }
+    if (hasOutbox) courier.expect(agentId);
+    if (initializing) {
+      await stop(agentId, "its spawn was cut off");
+      return true;
+    }
+    hearers.set(agentId, sessionId, topics);
+    if (inWait) await this.#resume(agentId, 0, this.#life);
+    return true;
+  }
+
+  async #topicsOf(agentId: string, digest: string): Promise<readonly string[]> {
+    const { log, revisions } = this.#config.ground;
+    try {
+      return (await revisions.revisionByDigest(digest)).manifest.topics;
+    } catch (thrown) {
+      log.warn({ agentId, digest, err: SirsiError.from(thrown).message }, "the topics of an agent that was taken over are not known, for its revision cannot be had; it hears them when it can work again");
+      return [];
+    }
+  }
+
+  /** Never rejects: a store that does not answer, or a revision that is not there yet, is waited for. */
+  async #resume(agentId: string, attempt: number, life: number): Promise<void> {
+    const { activate, closed, ground } = this.#config;
+    const { clock, log, random } = ground;
+    if (closed() || life !== this.#life) return;
+    try {
+      await (await activate(agentId)).slot.waitFound;
+    } catch (thrown) {
+      const error = SirsiError.from(thrown);
+      if (closed() || life !== this.#life || isForGood(error) || ownerIn(error) !== null) return;
+      if (attempt === 0) log.warn({ agentId, err: error.message }, "an agent in a wait that was taken over could not go on; tried again until it does");
+      clock.after(backoffMs(DELIVERY_BACKOFF, attempt, random()), () => void this.#resume(agentId, attempt + 1, life));
+    }
+  }
+
+  /** What was taken has entries in the outbox, or timers. */
+  taken({ outbox, timers }: { readonly outbox: boolean; readonly timers: boolean }): void {
+    const { alarms, courier } = this.#config;
+    if (outbox) courier.rescanExpected();
+    if (timers) alarms.look();
+  }
+
+  /** Another host gave it to this one: to memory, and on with what is in hand. */
+  async bring(agentId: string): Promise<void> {
+    const { activate, alarms, census, courier, residency } = this.#config;
+    if (residency.peek(agentId) === null) {
+      this.#given.add(agentId);
+      try {
+        await activate(agentId);
+      } finally {
+        this.#given.delete(agentId);
+      }
+    } else {
+      courier.rescan(agentId);
+      alarms.look();
+    }
+    census.recount().catch((thrown: unknown) => this.#config.ground.log.warn({ err: SirsiError.from(thrown).message }, "the agents of this host could not be counted; their number is that of before until it can"));
+  }
+
+  // --- going -------------------------------------------------------------------------
+
+  /** Gives an agent away. `give` makes it the other's; when it says false, or fails, the agent goes on here. Never rejects. */
+  async handOver(agentId: string, give: () => Promise<boolean>, patienceMs = PATIENCE_MS): Promise<HandOver> {
+    const { residency, roll } = this.#config;
+    for (;;) {
+      if (roll.isComing(agentId)) return { kind: "stayed", reason: "it is still being made" };
+      const agent = residency.get(agentId);
+      if (agent !== null) return await this.#handOverResident(agent, give, patienceMs);
+      const asleep = await residency.asleep(agentId, () => this.#handOverAsleep(agentId, give));
+      if (asleep !== null) return asleep.value;
+    }
+  }
+
+  async #handOverResident(agent: Agent, give: () => Promise<boolean>, patienceMs: number): Promise<HandOver> {
+    const { residency } = this.#config;
+    const departed = await agent.depart(() => this.#give(agent, give), patienceMs);
+    if (departed.kind === "stayed") return departed;
+    const { hadWork, pauseMs } = departed;
+    const holds = this.#holds(agent.id);
+    if (residency.peek(agent.id) === agent) residency.remove(agent.id);
+    this.#drop(agent.id);
+    return { kind: "moved", hadWork: hadWork || holds || (await this.#hasEffects(agent.id)), stateless: !agent.durable, pauseMs };
+  }
+
+  /** It may have been given all the same, or was not this host's before: the store knows. */
+  async #give(agent: Agent, give: () => Promise<boolean>): Promise<boolean> {
+    let failure: SirsiError | null = null;
+    try {
+      if (await give()) return true;
+    } catch (thrown) {
+      failure = SirsiError.from(thrown);
+    }
+    const whose = await this.#whose(agent.id);
+    if (whose?.kind === "elsewhere") {
+      if (failure !== null) return true;
+      agent.fenced(ownedElsewhere(agent.id, whose.hostId));
+    }
+    // Given to nobody, and taken back: it is of a new epoch now.
+    if (whose?.kind === "owned" && whose.taken) agent.fenced(new SirsiError("STORE_UNAVAILABLE", `agent ${agent.id} could not move to another host; send again, it goes on from what the store has`, { retryAfterMs: 50 }));
+    if (failure !== null) throw failure;
+    return false;
+  }
+
+  /** Null when nobody can tell now: who is not the owner finds out when it commits. */
+  async #whose(agentId: string): Promise<Acquisition | null> {
+    try {
+      return await this.#config.fleet.acquire(agentId);
+    } catch {
+      return null;
+    }
+  }
+
+  async #handOverAsleep(agentId: string, give: () => Promise<boolean>): Promise<HandOver> {
+    const { clock, store } = this.#config.ground;
+    const began = clock.monotonic();
+    try {
+      if (!(await give())) return { kind: "stayed", reason: "it was not given away" };
+      const pauseMs = clock.monotonic() - began;
+      const holds = this.#holds(agentId);
+      this.#drop(agentId);
+      const inWait = await store.getWait(agentId).then((wait) => wait !== null, () => true);
+      return { kind: "moved", hadWork: holds || inWait || (await this.#hasEffects(agentId)), stateless: false, pauseMs };
+    } catch (thrown) {
+      return { kind: "stayed", reason: SirsiError.from(thrown).message };
+    }
+  }
+
+  #holds(agentId: string): boolean {
+    const { alarms, courier } = this.#config;
+    return courier.holds(agentId) || alarms.holds(agentId);
+  }
+
+  /** When nobody can tell, its new owner is to look. */
+  async #hasEffects(agentId: string): Promise<boolean> {
+    return (await this.#config.fleet.hasEffects?.(agentId).catch(() => true)) ?? false;
+  }
+
+  /** They were given away asleep. One that comes to memory, or has come, leaves without a write. */
+  forget(agentIds: readonly string[]): void {
+    const { census, residency } = this.#config;
+    for (const agentId of agentIds) {
+      const gone = new SirsiError("AGENT_FENCED", `agent ${agentId} was given to another host; send again`, { retryAfterMs: 50 });
+      const resident = residency.peek(agentId);
+      const coming = residency.coming(agentId);
+      // Whoever leaves memory is counted out by that.
+      if (resident !== null) resident.fenced(gone);
+      else if (coming === null) census.moved(-1);
+      else void coming.then((agent) => agent.fenced(gone), () => census.moved(-1));
+    }
+    this.#dropAll(new Set(agentIds));
+  }
+
+  /** F2. An agent has let go of everything: see Supervision. */
+  fenced(agent: SupervisedAgent, { code }: SirsiError): void {
+    const { residency } = this.#config;
+    if (residency.peek(agent.id) !== agent) return;
+    residency.remove(agent.id);
+    if (code === "AGENT_FENCED") this.#drop(agent.id);
+  }
+
+  #drop(agentId: string): void {
+    const { census, roll } = this.#config;
+    // One that is being made is counted by its spawn.
+    if (!roll.isComing(agentId)) census.moved(-1);
+    this.#dropAll(new Set([agentId]));
+  }
+
+  #dropAll(agentIds: ReadonlySet<string>): void {
+    const { alarms, courier, hearers } = this.#config;
+    for (const agentId of agentIds) hearers.drop(agentId);
+    courier.forget(agentIds);
+    alarms.forget(agentIds);
+  }
+
+  /** This host was buried: everything leaves memory at once, without a write. The house takes agents again when it is restored. */
+  fenceAll(reason: string): void {
+    const { alarms, census, courier, hearers, residency } = this.#config;
+    this.#life++;
+    this.#given.clear();
+    hearers.dropAll();
+    alarms.reset();
+    courier.reset();
+    for (const agent of [...residency.agents()]) agent.fenced(new SirsiError("AGENT_FENCED", `agent ${agent.id} was taken from this host: ${reason}; send again, under the same id`, { retryAfterMs: 250 }));
+    census.reset();
+  }
+}
