@@ -275,7 +275,7 @@ export class Ownership {
     hearers.dropAll();
     alarms.reset();
     courier.reset();
-    for (const agent of [...residency.agents()]) agent.fenced(new SirsiError("AGENT_FENCED", `agent ${agent.id} was taken from this host: ${reason}; send again, under the same id`, { retryAfterMs: 250 }));
+    for (const agent of residency.agents()) agent.fenced(new SirsiError("AGENT_FENCED", `agent ${agent.id} was taken from this host: ${reason}; send again, under the same id`, { retryAfterMs: 250 }));
     census.reset();
   }
 }
