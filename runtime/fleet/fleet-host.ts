@@ -53,6 +53,7 @@ export interface FleetWants {
 }
 
 interface Wired {
+  readonly house: AgentHouse;
   readonly doors: HouseDoors;
   readonly agents: FleetAgents;
   readonly control: HostControl;
@@ -110,12 +111,9 @@ export class FleetHost {
         return owner !== null && owner !== this.#membership.self.hostId;
       },
       countOwned: () => this.#config.store.countOwned(),
-      // Looking costs the new owner less than asking the store here.
-      hasEffects: async () => true,
       remote: {
         send: (agentId, sessionId, delivery) => this.agents.deliver(agentId, sessionId, delivery),
         deliverEntry: (entry, message) => this.agents.deliverEntry(entry, message),
-        stop: (agentId, reason) => this.agents.stop(agentId, reason),
       },
     };
   }
@@ -146,7 +144,7 @@ export class FleetHost {
     const isHere = (agentId: string): boolean => house.has(agentId);
     const routing = new Routing({ clock, random, fleet, owners: this.#owners, isHere, wantsOf });
     const agents = new FleetAgents({ clock, fleet, owners: this.#owners, routing, remote: this.#remote, house, wantsOfType: wants.wantsOfType });
-    const doors = houseDoors(house);
+    const doors = houseDoors(house, (thrown, agentId) => log.warn({ agentId, err: SirsiError.from(thrown).message }, "an agent without an owner could not be taken over; tried again"));
     const takeOver = new TakeOver({ clock, store, fleet, log, hearing: wants.hearing, wantsOfModule: wants.wantsOfModule, take: (orphans) => doors.takeOver(orphans) });
     const departures = new Departures({
       clock,
@@ -176,7 +174,7 @@ export class FleetHost {
       lookForOrphans: () => takeOver.look(),
       drain: ({ drain }) => (drain ? this.#drainStep(departures) : this.#undrainHere(departures)),
     });
-    this.#wired = { agents, control, departures, doors, takeOver };
+    this.#wired = { house, agents, control, departures, doors, takeOver };
     return agents;
   }
 
@@ -279,11 +277,12 @@ export class FleetHost {
   // --- buried, leaving ----------------------------------------------------------------------
 
   async #buried(): Promise<void> {
-    await this.#wired?.doors.fenceAll("this host did not renew its lease in time, and its agents belong to others by now; send again");
+    this.#wired?.doors.fenceAll("this host did not renew its lease in time, and its agents belong to others by now; send again");
   }
 
   async #rejoined(): Promise<void> {
     this.#wired?.control.listen();
+    this.#wired?.house.restore().catch((thrown: unknown) => this.#config.log.warn({ err: SirsiError.from(thrown).message }, "the agents of this host could not be looked for after it joined again"));
     await this.#onRejoin();
     this.#wired?.takeOver.look();
   }
