@@ -48,6 +48,16 @@ export interface RequestOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Since the bus was opened; they only rise. */
+export interface BusCounts {
+  /** Connections that were lost. */
+  readonly disconnects: number;
+  /** Messages dropped because their subscriber had too many in hand. */
+  readonly dropped: number;
+  /** Answers that found no connection to go out on. */
+  readonly answersLost: number;
+}
+
 export type BusStatus = "connected" | "reconnecting" | "draining" | "closed";
 
 export interface Bus {
@@ -63,6 +73,8 @@ export interface Bus {
   /** Resolves when all that was published has left this process (memory: was handed to its handlers). */
   flush(): Promise<void>;
   readonly status: BusStatus;
+  /** Left out by a bus within one process, which loses nothing. */
+  readonly counts?: BusCounts;
   /** Finishes what is in hand, then closes. */
   drain(): Promise<void>;
   close(): Promise<void>;

@@ -1,2 +1,3 @@
 export type * from "./bus.ts";
-export { MAX_SUBJECT_CHARS, isPattern, isSubject, matchesSubject, requirePattern, requireSubject } from "./subject.ts";
+export type * from "./event-stream.ts";
+export { MAX_SUBJECT_CHARS, coversPattern, isPattern, isSubject, matchesSubject, requirePattern, requireSubject } from "./subject.ts";

@@ -63,3 +63,16 @@ export function matchesSubject(pattern: string, subject: string): boolean {
   }
   return wanted.length === tokens.length;
 }
+
+/** Does the pattern `wide` select every subject that `narrow` does? Both must be well formed. */
+export function coversPattern(wide: string, narrow: string): boolean {
+  const wanted = wide.split(".");
+  const tokens = narrow.split(".");
+  for (const [index, want] of wanted.entries()) {
+    const token = tokens[index];
+    if (token === undefined) return false;
+    if (want === ">") return true;
+    if (token === ">" || (want !== "*" && want !== token)) return false;
+  }
+  return wanted.length === tokens.length;
+}

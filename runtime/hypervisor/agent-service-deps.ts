@@ -6,7 +6,7 @@ import type { FieldViolations } from "../core/field-violations.ts";
 import type { HostLimits } from "../core/limits.ts";
 import type { Manifest } from "../module/revision.ts";
 import type { Logger } from "../observe/logger.ts";
-import type { EventLog, Sessions } from "../session/index.ts";
+import type { SessionEvents, Sessions } from "../session/index.ts";
 import type { AgentRecord } from "../store/store.ts";
 
 /** What kinds of agents there are. */
@@ -35,7 +35,7 @@ export interface SystemReading {
 export interface AgentServiceDeps {
   readonly sessions: Sessions;
   readonly agents: Agents;
-  readonly events: Pick<EventLog, "follow">;
+  readonly events: Pick<SessionEvents, "follow">;
   readonly types: AgentTypes;
   readonly clock: Clock;
   readonly limits: HostLimits;

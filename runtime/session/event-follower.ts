@@ -1,18 +1,19 @@
 /**
- * One reader of a session's events: kept ones first, then live ones.
+ * One reader of a session's events: kept ones first, then live ones. What an event is
+ * until it is read (`Item`) is the business of who offers it.
  *
  * open ──end()──▶ ended (what is queued is still read) ;  open ──fall behind / signal──▶ failed
  * Invariants: (1) it never blocks the publisher: the live queue is bounded, and a
  * reader that overruns it is failed with OVERLOADED; (2) each event comes once, in
- * the order of its count; (3) `detach` is called exactly once, when it leaves open.
+ * the order of the offers; (3) `detach` is called exactly once, when it leaves open.
  */
 import type { AgentEvent } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
 import { SirsiError } from "../core/errors.ts";
-import { eventMessage } from "./kept-event.ts";
-import type { KeptEvent } from "./kept-event.ts";
 
 /** Live events that may wait for a slow reader. */
 export const FOLLOWER_BUFFER = 4_096;
+/** What they may take together, where each follower has its own copies. One event always has room. */
+export const FOLLOWER_BYTES_MAX = 32 * 1024 * 1024;
 
 type Phase = { readonly kind: "open" } | { readonly kind: "ended" } | { readonly kind: "failed"; readonly error: SirsiError };
 
@@ -21,48 +22,60 @@ interface Waiter {
   reject(error: SirsiError): void;
 }
 
-export interface FollowerPlan {
-  readonly types: ReadonlySet<string> | null;
-  /** Events below this count are not for this reader. */
-  readonly fromCount: number;
+export interface FollowerPlan<Item extends object> {
+  readonly wants: (item: Item) => boolean;
   /** Kept events to begin with, oldest first. */
-  readonly kept: readonly KeptEvent[];
-  readonly sequenceOf: (count: number) => bigint;
-  readonly detach: (follower: EventFollower) => void;
+  readonly kept: readonly Item[];
+  readonly sequenceOf: (item: Item) => bigint;
+  readonly messageOf: (item: Item) => AgentEvent;
+  /** How many events may wait, besides `kept`. */
+  readonly room: number;
+  /** What an event costs that waits; left out: nothing of its own, for it is kept anyway. */
+  readonly bytesOf?: (item: Item) => number;
+  readonly detach: (follower: EventFollower<Item>) => void;
 }
 
-export class EventFollower implements AsyncIterableIterator<AgentEvent> {
-  readonly #plan: FollowerPlan;
+export class EventFollower<Item extends object> implements AsyncIterableIterator<AgentEvent> {
+  readonly #plan: FollowerPlan<Item>;
   #phase: Phase = { kind: "open" };
-  #queue: KeptEvent[];
+  #queue: Item[];
   #head = 0;
   /** How far the queue may grow: what was kept at the start, and the buffer for live ones. */
   #room: number;
+  #bytes = 0;
   #waiter: Waiter | null = null;
 
-  constructor(plan: FollowerPlan) {
+  constructor(plan: FollowerPlan<Item>) {
     this.#plan = plan;
-    this.#queue = plan.kept.filter((kept) => this.#wants(kept));
-    this.#room = this.#queue.length + FOLLOWER_BUFFER;
+    this.#queue = plan.kept.filter((item) => plan.wants(item));
+    this.#room = this.#queue.length + plan.room;
+    for (const item of this.#queue) this.#bytes += this.#bytesOf(item);
+  }
+
+  get isOpen(): boolean {
+    return this.#phase.kind === "open";
   }
 
   /** A live event. */
-  offer(kept: KeptEvent): void {
-    if (this.#phase.kind !== "open" || !this.#wants(kept)) return;
+  offer(item: Item): void {
+    if (this.#phase.kind !== "open" || !this.#plan.wants(item)) return;
     const waiter = this.#waiter;
     if (waiter !== null) {
       this.#waiter = null;
-      waiter.resolve({ done: false, value: this.#encode(kept) });
+      waiter.resolve({ done: false, value: this.#plan.messageOf(item) });
       return;
     }
-    if (this.#queue.length - this.#head < this.#room) {
-      this.#queue.push(kept);
+    const waiting = this.#queue.length - this.#head;
+    const bytes = this.#bytesOf(item);
+    if (waiting === 0 || (waiting < this.#room && this.#bytes + bytes <= FOLLOWER_BYTES_MAX)) {
+      this.#queue.push(item);
+      this.#bytes += bytes;
       return;
     }
     const next = this.#queue[this.#head];
     this.fail(
-      new SirsiError("OVERLOADED", `the follower reads too slowly: more than ${FOLLOWER_BUFFER} events wait for it. Follow again from next_sequence, and read faster or ask for fewer event types`, {
-        metadata: { next_sequence: next === undefined ? "0" : this.#plan.sequenceOf(next.count).toString() },
+      new SirsiError("OVERLOADED", `the follower reads too slowly: ${waiting} events wait for it. Follow again from next_sequence, and read faster or ask for fewer event types`, {
+        metadata: { next_sequence: next === undefined ? "0" : this.#plan.sequenceOf(next).toString() },
         retryAfterMs: 0,
       }),
     );
@@ -85,8 +98,8 @@ export class EventFollower implements AsyncIterableIterator<AgentEvent> {
 
   next(): Promise<IteratorResult<AgentEvent>> {
     if (this.#phase.kind === "failed") return Promise.reject(this.#phase.error);
-    const kept = this.#take();
-    if (kept !== undefined) return Promise.resolve({ done: false, value: this.#encode(kept) });
+    const item = this.#take();
+    if (item !== undefined) return Promise.resolve({ done: false, value: this.#plan.messageOf(item) });
     if (this.#phase.kind === "ended") return Promise.resolve({ done: true, value: undefined });
     if (this.#waiter !== null) return Promise.reject(new SirsiError("INTERNAL", "a follower was asked for two events at once; await one before the next"));
     return new Promise((resolve, reject) => {
@@ -112,26 +125,23 @@ export class EventFollower implements AsyncIterableIterator<AgentEvent> {
     return true;
   }
 
-  #take(): KeptEvent | undefined {
-    const kept = this.#queue[this.#head];
-    if (kept === undefined) return undefined;
+  #take(): Item | undefined {
+    const item = this.#queue[this.#head];
+    if (item === undefined) return undefined;
     this.#head += 1;
+    this.#bytes -= this.#bytesOf(item);
     if (this.#head === this.#queue.length) {
       this.#queue = [];
       this.#head = 0;
-      this.#room = FOLLOWER_BUFFER;
+      this.#room = this.#plan.room;
     } else if (this.#head >= 1_024) {
       this.#queue = this.#queue.slice(this.#head);
       this.#head = 0;
     }
-    return kept;
+    return item;
   }
 
-  #wants(kept: KeptEvent): boolean {
-    return kept.count >= this.#plan.fromCount && (this.#plan.types === null || this.#plan.types.has(kept.event.type));
-  }
-
-  #encode(kept: KeptEvent): AgentEvent {
-    return eventMessage(kept, this.#plan.sequenceOf(kept.count));
+  #bytesOf(item: Item): number {
+    return this.#plan.bytesOf?.(item) ?? 0;
   }
 }

@@ -19,18 +19,18 @@ import type { Clock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { Logger } from "../observe/logger.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import { EventFollower } from "./event-follower.ts";
+import { EventFollower, FOLLOWER_BUFFER } from "./event-follower.ts";
 import { EventRing } from "./event-ring.ts";
+import { eventsSubject, topicSubject } from "./event-subjects.ts";
 import { encodeEvent, eventMessage } from "./kept-event.ts";
+import type { KeptEvent } from "./kept-event.ts";
+import type { FollowOptions, SessionEvents } from "./session-events.ts";
 
 /** Room for the kept events of all sessions. */
 export const KEPT_BYTES_MAX = 128 * 1024 * 1024;
 
 /** A payload may keep this much of its buffer that is not its own. */
 const SLACK_BYTES = 64;
-
-/** What a guest's topic may look like on the bus: tokens without wildcards or white space. */
-const TOPIC = /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/;
 
 export interface EventLogDeps {
   readonly bus: Pick<Bus, "publish" | "hasSubscribers">;
@@ -44,22 +44,11 @@ export interface EventLogDeps {
   readonly keptBytesMax?: number;
 }
 
-export interface FollowOptions {
-  /** Only these event types; empty for all. */
-  readonly types: readonly string[];
-  /** 0n for live events only; otherwise the first sequence wanted. */
-  readonly fromSequence: bigint;
-  /** False when the session is over: what is kept, and then the end. */
-  readonly live: boolean;
-  /** Ends the following with CANCELLED. */
-  readonly signal: AbortSignal | null;
-}
-
 /** What the log holds of one session. */
 interface Channel {
   readonly subject: string;
   readonly ring: EventRing;
-  readonly followers: Set<EventFollower>;
+  readonly followers: Set<EventFollower<KeptEvent>>;
   /** Events so far, in this process. */
   count: number;
   /** The session was made while this log ran: nothing of it was lost before. */
@@ -68,7 +57,7 @@ interface Channel {
   lastAt: number;
 }
 
-export class EventLog {
+export class EventLog implements SessionEvents {
   readonly #deps: EventLogDeps;
   readonly #base: bigint;
   readonly #keptBytesMax: number;
@@ -131,11 +120,14 @@ export class EventLog {
     const channel = this.#channel(sessionId);
     const fromCount = options.fromSequence === 0n ? channel.count + 1 : this.#countFrom(channel, options.fromSequence);
     const stop = () => follower.fail(new SirsiError("CANCELLED", "the following of events was cancelled by its caller"));
-    const follower = new EventFollower({
-      types: options.types.length === 0 ? null : new Set(options.types),
-      fromCount,
+    const types = options.types.length === 0 ? null : new Set(options.types);
+    const sequenceOf = ({ count }: KeptEvent) => this.#base + BigInt(count);
+    const follower = new EventFollower<KeptEvent>({
+      wants: ({ event, count }) => count >= fromCount && (types === null || types.has(event.type)),
       kept: channel.ring.from(fromCount),
-      sequenceOf: (count) => this.#base + BigInt(count),
+      sequenceOf,
+      messageOf: (kept) => eventMessage(kept, sequenceOf(kept)),
+      room: FOLLOWER_BUFFER,
       detach: (self) => {
         channel.followers.delete(self);
         signal?.removeEventListener("abort", stop);
@@ -152,7 +144,7 @@ export class EventLog {
     let channel = this.#channels.get(sessionId);
     if (channel === undefined) {
       channel = {
-        subject: `${this.#deps.prefix}.session.${sessionId}.events`,
+        subject: eventsSubject(this.#deps.prefix, sessionId),
         ring: new EventRing(this.#deps.eventsKept),
         followers: new Set(),
         count: 0,
@@ -185,9 +177,8 @@ export class EventLog {
   #toBus(channel: Channel, event: HostEvent): void {
     try {
       let bytes = this.#send(channel.subject, channel, event, null);
-      if (event.topic !== "" && TOPIC.test(event.topic)) {
-        bytes = this.#send(`${this.#deps.prefix}.session.${event.sessionId}.topic.${event.topic}`, channel, event, bytes);
-      }
+      const topic = topicSubject(this.#deps.prefix, event);
+      if (topic !== null) bytes = this.#send(topic, channel, event, bytes);
       if (bytes !== null) this.#busFailing = false;
     } catch (err) {
       // Said once for each spell: an event that misses the bus is still kept and followed.

@@ -1,5 +1,10 @@
 export { EventLog } from "./event-log.ts";
-export type { EventLogDeps, FollowOptions } from "./event-log.ts";
+export type { EventLogDeps } from "./event-log.ts";
+export { FleetEventLog } from "./fleet-event-log.ts";
+export type { FleetEventLogDeps } from "./fleet-event-log.ts";
+export { openFleetEvents } from "./open-fleet-events.ts";
+export type { FleetEventsOptions } from "./open-fleet-events.ts";
+export type { FollowOptions, SessionEvents } from "./session-events.ts";
 export { Sessions, openSessions } from "./sessions.ts";
 export type { SessionDeps, SessionFleet, SessionSettings } from "./sessions.ts";
 export { checkUserId } from "./session-draft.ts";

@@ -21,12 +21,12 @@ import { newId } from "../core/ids.ts";
 import type { HostLimits } from "../core/limits.ts";
 import type { Logger } from "../observe/logger.ts";
 import type { SessionQuery, SessionRecord, SessionStateName, Store } from "../store/store.ts";
-import type { EventLog } from "./event-log.ts";
 import { checkDraft, checkTimeout, recordOf } from "./session-draft.ts";
 import type { DraftRules, SessionDraft } from "./session-draft.ts";
 import { sessionNotFound, sessionRefusal } from "./session-errors.ts";
 import { isOpen, sessionStep } from "./session-state.ts";
 import type { SessionEffect, SessionEvent } from "./session-state.ts";
+import type { SessionEvents } from "./session-events.ts";
 import { Sweep } from "./sweep.ts";
 import { Users } from "./users.ts";
 
@@ -59,7 +59,7 @@ export interface SessionFleet {
 export interface SessionDeps {
   readonly store: Pick<Store, "putSession" | "getSession" | "listSessions" | "deleteSession" | "putUser" | "getUser">;
   readonly agents: Pick<Agents, "countOf" | "list" | "stop">;
-  readonly events: Pick<EventLog, "publish" | "begin" | "end" | "forget">;
+  readonly events: Pick<SessionEvents, "publish" | "begin" | "end" | "forget">;
   readonly clock: Clock;
   readonly settings: SessionSettings;
   readonly limits: Pick<HostLimits, "maxSessions" | "maxAgentsPerSession" | "mapMaxEntries">;

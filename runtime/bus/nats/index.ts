@@ -1,2 +1,3 @@
-export { openNatsBus, type NatsBus, type NatsBusCounts } from "./nats-bus.ts";
+export { openNatsBus, type NatsBus } from "./nats-bus.ts";
 export type { NatsBusOptions, NatsLogin, NatsTls } from "./nats-options.ts";
+export { openJetStreamEvents, type JetStreamEvents, type JetStreamEventsOptions } from "./jetstream-events.ts";

@@ -19,7 +19,7 @@ import { ErrorCode, NatsError, type Msg, type NatsConnection } from "nats";
 import { Deferred } from "../../core/deferred.ts";
 import { SirsiError } from "../../core/errors.ts";
 import { newId } from "../../core/ids.ts";
-import type { Bus, BusHandler, BusMessage, BusStatus, PublishOptions, RequestOptions, SubscribeOptions, Subscription } from "../bus.ts";
+import type { Bus, BusCounts, BusHandler, BusMessage, BusStatus, PublishOptions, RequestOptions, SubscribeOptions, Subscription } from "../bus.ts";
 import { requireSubscribeTerms, requireTimeout, unavailable } from "../call-options.ts";
 import { requireHeaders, type Headers } from "../headers.ts";
 import { PendingRequest, cancelled } from "../pending-request.ts";
@@ -32,18 +32,15 @@ import { SendWindow } from "./send-window.ts";
 
 const TOO_LARGE: string = ErrorCode.MaxPayloadExceeded;
 
-/** Since the bus was opened; they only rise. */
-export interface NatsBusCounts {
-  /** Connections that were lost. */
-  readonly disconnects: number;
-  /** Messages dropped because their subscriber had too many in hand. */
-  readonly dropped: number;
-  /** Answers that found no connection to go out on. */
-  readonly answersLost: number;
-}
-
+/** The bus, and what services of the server beyond messages need of it (JetStream). */
 export interface NatsBus extends Bus {
-  readonly counts: NatsBusCounts;
+  readonly counts: BusCounts;
+  /** The server of this connection is one of a cluster; false without a connection. */
+  readonly clustered: boolean;
+  /** A subject that nobody else uses, with room for tokens below it; where this host's account may listen. */
+  newInbox(): string;
+  /** Calls back with each new connection, once it has all subscriptions; not for the one that is there. The result takes it back. */
+  onConnect(listener: () => void): () => void;
 }
 
 /**
@@ -64,6 +61,7 @@ class LinkedBus implements NatsBus, SubscriptionHome {
   /** By the last token of their inbox. */
   readonly #requests = new Map<string, { readonly subject: string; readonly pending: PendingRequest }>();
   readonly #flushes = new Set<Deferred<void>>();
+  readonly #connectListeners = new Set<() => void>();
   readonly #counts = { disconnects: 0, dropped: 0, answersLost: 0 };
   #window: SendWindow | null = null;
   #phase: "open" | "draining" | "closed" = "open";
@@ -89,8 +87,23 @@ class LinkedBus implements NatsBus, SubscriptionHome {
     return this.#link.connection === null ? "reconnecting" : "connected";
   }
 
-  get counts(): NatsBusCounts {
+  get counts(): BusCounts {
     return { ...this.#counts };
+  }
+
+  get clustered(): boolean {
+    return this.#link.connection?.info?.cluster !== undefined;
+  }
+
+  newInbox(): string {
+    return `${this.#config.inboxPrefix}.${newId(this.#config.clock.now())}`;
+  }
+
+  onConnect(listener: () => void): () => void {
+    // Wrapped, so that one listener may be there twice.
+    const entry = (): void => listener();
+    this.#connectListeners.add(entry);
+    return () => void this.#connectListeners.delete(entry);
   }
 
   publish(subject: string, data: Uint8Array, options: PublishOptions = {}): void {
@@ -181,6 +194,7 @@ class LinkedBus implements NatsBus, SubscriptionHome {
     this.#window = new SendWindow(connection, this.#config.unconfirmedMaxBytes);
     connection.subscribe(`${this.#inboxPrefix}*`, { callback: (error, message) => this.#hearAnswer(error, message) });
     for (const subscription of this.#subscriptions) subscription.attach(connection);
+    for (const listener of this.#connectListeners) listener();
   }
 
   #down(error: SirsiError): void {
