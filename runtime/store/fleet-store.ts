@@ -17,8 +17,10 @@
  * parent, tell of its own agents alone. Modules, revisions and swaps are those of the
  * host's name. Everything else is of the whole fleet.
  *
- * Errors, beside those of Store: AGENT_FENCED from `putAgent` and `commit` for an agent
- * that another host owns, and from every write once this host is buried.
+ * Errors, beside those of Store: AGENT_FENCED from `putAgent`, `claimAgent` and `commit` for
+ * an agent that exists and that this host does not own (an orphan is acquired first), and
+ * from every write once this host is buried. INTERNAL, before `joinFleet`, from what only a
+ * host of a fleet can ask.
  */
 import type { Store } from "./store.ts";
 
@@ -70,7 +72,11 @@ export type Acquisition =
   | { readonly kind: "elsewhere"; readonly hostId: string }
   | { readonly kind: "missing" };
 
-/** An orphan with something to be done for it without anybody's asking. */
+/**
+ * An orphan with something to be done for it without anybody's asking. One that has ended is
+ * here for its outbox alone: what it sent must arrive, and whoever acquires it delivers it
+ * (`listOutbox`), without bringing the agent to memory.
+ */
 export interface Orphan {
   readonly agentId: string;
   readonly sessionId: string;
@@ -81,6 +87,8 @@ export interface Orphan {
   readonly hasTimers: boolean;
   /** Its spawn was cut off. */
   readonly initializing: boolean;
+  /** TERMINATED. */
+  readonly ended: boolean;
 }
 
 /** What a fleet runs of a module. Written by whoever installs, read by every host. */
@@ -100,36 +108,41 @@ export interface FleetModule {
 export interface FleetStore extends Store {
   /**
    * Makes this store that of `host`, state `joining`. `predecessor`: an id that surely
-   * runs no more, which is buried in the same transaction, lease or not.
+   * runs no more, which is buried in the same transaction, lease or not. Calls made before
+   * are done first, in the name that was this store's until then. May be repeated for the
+   * same id when its outcome is unknown; AGENT_FENCED when that id was buried.
    */
   joinFleet(host: HostDescription, leaseMs: number, predecessor: string | null): Promise<void>;
   /** Under the same id, what the others see of this host: where its doors are, its labels. */
   describeHost(host: HostDescription): Promise<void>;
   /** Renews the own lease and looks at everybody's, in one go. Never changes a state. */
   renewLease(load: HostLoad, leaseMs: number): Promise<Renewal>;
-  /** Of any host that is not dead; false when it is, or there is none. */
+  /** Of any host that is not dead; false when it is dead, or unknown. */
   setHostState(hostId: string, state: Exclude<HostStateName, "dead">): Promise<boolean>;
-  /** True when it is dead now: its lease was over, or it was dead before. */
+  /** True when it is dead now: its lease was over, or it was dead before. Nothing of it is written any more then, not even what was on its way. */
   buryHost(hostId: string): Promise<boolean>;
-  /** This host is dead now, by its own will. */
+  /** This host is dead now, by its own will. Calls made before are done first. */
   leaveFleet(): Promise<void>;
 
   acquireAgent(agentId: string): Promise<Acquisition>;
   /** Ids of live hosts that own them; agents that are gone, or orphans, are left out. */
   ownersOf(agentIds: readonly string[]): Promise<ReadonlyMap<string, string>>;
   /**
-   * Gives own agents to a host, or (null) to nobody; their epochs rise. One statement, so
-   * what this host still commits to them is refused from then on. Gives the ids of those
-   * that were its own.
+   * Gives own agents to a host, or (null) to nobody; their epochs rise. All at once, so
+   * what this host still commits to them is refused from then on. To a host that was buried
+   * meanwhile nothing is given: they are nobody's then. Gives the ids of those that were
+   * its own.
    */
   giveAgents(agentIds: readonly string[], toHostId: string | null): Promise<readonly string[]>;
   /** Own agents that have not ended, by id, from after `afterAgentId`. */
   listOwned(afterAgentId: string, limit: number): Promise<readonly string[]>;
   countOwned(): Promise<number>;
-  /** Orphans with work in hand, and those of one of `modules` (which hear topics), by id. TERMINATED ones never. */
+  /** Orphans with work in hand, and those of one of `modules` (which hear topics), by id. TERMINATED ones only with an outbox. */
   listOrphans(modules: readonly string[], afterAgentId: string, limit: number): Promise<readonly Orphan[]>;
   /** Live agents by owner's host id; "" for orphans. */
   countByOwner(): Promise<ReadonlyMap<string, number>>;
+  /** Whether there are outbox entries or timers of the agent, whoever owns it. */
+  hasEffects(agentId: string): Promise<boolean>;
 
   /** Repeatable. */
   putModuleBytes(digest: string, bytes: Uint8Array): Promise<void>;

@@ -3,6 +3,7 @@ import { systemClock } from "../../runtime/core/clock.ts";
 import { armFault } from "../../runtime/core/fault-points.ts";
 import { newId } from "../../runtime/core/ids.ts";
 import { openPostgresStore } from "../../runtime/store/postgres/index.ts";
+import { MIGRATIONS } from "../../runtime/store/postgres/schema.ts";
 import { userKey } from "../../runtime/store/postgres/user-id.ts";
 import type { Store } from "../../runtime/store/store.ts";
 import { PostgresServer } from "../support/postgres-server.ts";
@@ -215,7 +216,7 @@ describe("the Postgres store in its database", () => {
     const empty = await server.newDatabase("bare");
     const stores = await Promise.all(Array.from({ length: 5 }, () => open(empty)));
     await Promise.all(stores.map((store) => store.probe()));
-    expect(await server.sql(empty, "SELECT max(version) FROM schema_version")).toBe("1");
+    expect(await server.sql(empty, "SELECT max(version) FROM schema_version")).toBe(String(MIGRATIONS.length));
   });
 
   it("says why it cannot be opened, and never the password", async () => {

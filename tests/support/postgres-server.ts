@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "../../runtime/core/clock.ts";
 import { openPostgresStore, type PostgresStoreOptions } from "../../runtime/store/postgres/index.ts";
-import type { Store } from "../../runtime/store/store.ts";
+import type { FleetStore } from "../../runtime/store/fleet-store.ts";
 import { postgresService, runSql } from "../../scripts/services/postgres.ts";
 import { until } from "../../scripts/services/service.ts";
 import { RunningServer } from "./running-server.ts";
@@ -57,7 +57,7 @@ export class PostgresServer {
     return name;
   }
 
-  open(database: string, options: Partial<PostgresStoreOptions> = {}): Promise<Store> {
+  open(database: string, options: Partial<PostgresStoreOptions> = {}): Promise<FleetStore> {
     return openPostgresStore({ url: this.urlOf(database), clock: systemClock, ...options });
   }
 

@@ -10,7 +10,9 @@
  * - A3 Of the exchanges, those after `bodiesAfter` have a body; the rows up to
  *   `bodiesTrimmed` have lost theirs, and the rest follow many at once.
  */
+import { SirsiError } from "../../core/errors.ts";
 import { consumedBefore, mayCreate, messageReused, moveBooks, mustConsume, nobodyToClaim, requireFollows, requireSound, requireStanding, sessionGone, type Books, type Standing } from "../commit-rules.ts";
+import type { Acquisition } from "../fleet-store.ts";
 import type { AgentCommit, AgentCounters, AgentRecord, OutboxKey } from "../store.ts";
 import { BatchPlan, entryName } from "./batch-plan.ts";
 
@@ -19,6 +21,8 @@ const TOGETHER = 16;
 
 export interface DeskAgent extends Books, Standing {
   readonly agentId: string;
+  /** The host that has it; null for nobody. */
+  owner: string | null;
   epoch: number;
   commitSequence: number;
   exchangeSequence: number;
@@ -40,6 +44,12 @@ export interface Place {
 }
 
 export interface Loaded {
+  /** Whose calls these are; null for a host of no fleet, to whom every agent belongs. */
+  readonly hostId: string | null;
+  /** False once that host was buried. */
+  readonly standing: { readonly stands: boolean };
+  /** All that were not buried; read when a call of the batch needs it. */
+  readonly liveHosts: ReadonlySet<string>;
   readonly agents: Map<string, DeskAgent>;
   readonly places: Map<string, Place>;
   readonly sessions: ReadonlySet<string>;
@@ -55,12 +65,18 @@ export function doneName(agentId: string, messageId: string): string {
   return `${agentId} ${messageId}`;
 }
 
-function newAgent({ agentId, createdAt }: AgentRecord): DeskAgent {
+function newAgent({ agentId, createdAt }: AgentRecord, owner: string | null): DeskAgent {
   const counters = { messagesProcessed: 0, operationsCompleted: 0, errorsEncountered: 0, responseTimeTotalMs: 0, lastActivityAt: createdAt };
   return {
-    agentId, epoch: 1, commitSequence: 0, exchangeSequence: 0, received: 0, done: 0, deadLettered: 0, waiting: false, pending: false, held: null,
+    agentId, owner, epoch: 1, commitSequence: 0, exchangeSequence: 0, received: 0, done: 0, deadLettered: 0, waiting: false, pending: false, held: null,
     baseSequence: 0, keptFrom: 1, buildId: null, bodiesAfter: 0, bodiesTrimmed: 0, counters,
   };
+}
+
+function notOwned(agentId: string, owner: string | null, hostId: string): SirsiError {
+  const whose = owner === null ? "to no host" : `to host ${owner}`;
+  const metadata = { agent_id: agentId, host_id: hostId, ...(owner === null ? {} : { owner }) };
+  return new SirsiError("AGENT_FENCED", `Nothing was written to agent ${agentId}: it belongs ${whose}, and not to host ${hostId}. Send the request again, to the host that has it.`, { metadata });
 }
 
 export class AgentDesk {
@@ -78,15 +94,36 @@ export class AgentDesk {
   putAgent(record: AgentRecord): void {
     this.#requireSession(record);
     const known = this.#loaded.agents.get(record.agentId);
-    if (known === undefined) this.#create(record);
-    else this.#replace(known, record);
+    if (known === undefined) return this.#create(record);
+    this.#requireOwn(known);
+    this.#replace(known, record);
   }
 
   claimAgent(agentId: string): number {
     const agent = this.#loaded.agents.get(agentId);
     if (agent === undefined) throw nobodyToClaim(agentId);
+    this.#requireOwn(agent);
     this.moved.add(agent);
     return ++agent.epoch;
+  }
+
+  acquire(agentId: string): Acquisition {
+    const { hostId, agents, liveHosts } = this.#loaded;
+    const agent = agents.get(agentId);
+    if (agent === undefined) return { kind: "missing" };
+    if (agent.owner === hostId) return { kind: "owned", taken: false };
+    if (agent.owner !== null && liveHosts.has(agent.owner)) return { kind: "elsewhere", hostId: agent.owner };
+    this.#pass(agent, hostId);
+    return { kind: "owned", taken: true };
+  }
+
+  /** To a host that was buried meanwhile nothing is given: its agents would be nobody's all the same. */
+  give(agentIds: readonly string[], toHostId: string | null): string[] {
+    const { hostId, agents, liveHosts } = this.#loaded;
+    const to = toHostId !== null && liveHosts.has(toHostId) ? toHostId : null;
+    const own = [...new Set(agentIds)].flatMap((agentId) => agents.get(agentId) ?? []).filter((agent) => agent.owner === hostId);
+    for (const agent of own) this.#pass(agent, to);
+    return own.map(({ agentId }) => agentId);
   }
 
   settle(keys: readonly OutboxKey[]): void {
@@ -98,8 +135,9 @@ export class AgentDesk {
     requireSound(commit);
     const known = this.#loaded.agents.get(agentId) ?? null;
     const creates = known === null && record !== null && mayCreate(commit);
-    const to = creates ? newAgent(record) : known;
+    const to = creates ? newAgent(record, this.#loaded.hostId) : known;
     requireStanding(commit, to);
+    this.#requireOwn(to);
     requireFollows(commit, to);
     if (record !== null) this.#requireSession(record);
     if (exchange !== null && this.#loaded.done.has(doneName(agentId, exchange.messageId))) throw messageReused(commit);
@@ -123,12 +161,24 @@ export class AgentDesk {
     if (!this.#loaded.sessions.has(record.sessionId)) throw sessionGone(record);
   }
 
+  /** D5. Whoever has an agent in hand acquired it, or made it; the epoch tells as much of commits. */
+  #requireOwn({ agentId, owner }: DeskAgent): void {
+    const { hostId } = this.#loaded;
+    if (hostId !== null && owner !== hostId) throw notOwned(agentId, owner, hostId);
+  }
+
+  #pass(agent: DeskAgent, to: string | null): void {
+    agent.owner = to;
+    agent.epoch++;
+    this.moved.add(agent);
+  }
+
   #isThere(key: OutboxKey): boolean {
     const name = entryName(key);
     return this.#loaded.entries.has(name) || this.plan.entries.has(name);
   }
 
-  #create(record: AgentRecord, agent = newAgent(record)): void {
+  #create(record: AgentRecord, agent = newAgent(record, this.#loaded.hostId)): void {
     this.#loaded.agents.set(record.agentId, agent);
     this.moved.add(agent);
     this.#place(record, null);

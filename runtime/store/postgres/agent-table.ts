@@ -2,14 +2,16 @@
 import { isId } from "../../core/ids.ts";
 import type { AgentQuery, AgentRecord, AgentStateName, StoredAgent } from "../store.ts";
 import type { Link, Parameter } from "./link.ts";
+import { inScope, type Scope } from "./scope.ts";
 import { json, number, plain, text, textOrNull, type Row } from "./row.ts";
 import { keptText } from "./stored-text.ts";
 
+const PROGRESS = "JOIN agent_progress p ON p.agent_id = a.agent_id";
 const STORED = `
   SELECT a.agent_id, a.session_id, a.module, a.digest, a.state, a.parent_agent_id, a.created_at, a.updated_at, a.metadata, a.config, a.context, a.status_message,
     p.epoch, p.commit_sequence, p.exchange_sequence, p.received, p.done, p.dead_lettered,
     p.messages_processed, p.operations_completed, p.errors_encountered, p.response_time_total_ms, p.last_activity_at
-  FROM agents a JOIN agent_progress p ON p.agent_id = a.agent_id`;
+  FROM agents a ${PROGRESS}`;
 const NOBODY = "00000000-0000-0000-0000-000000000000";
 
 function storedAgentOf(row: Row): StoredAgent {
@@ -55,17 +57,18 @@ export async function getAgent(link: Link, agentId: string): Promise<StoredAgent
   return row === undefined ? null : storedAgentOf(row);
 }
 
-/** Null when nobody can match. */
-function conditionsOf({ sessionId, module, digest, parentAgentId }: AgentQuery): { readonly where: string; readonly parameters: Parameter[] } | null {
+/** Null when nobody can match. A session's agents, or an agent's children, may be on any host. */
+function conditionsOf({ sessionId, module, digest, parentAgentId }: AgentQuery, scope: Scope): { readonly where: string; readonly parameters: Parameter[] } | null {
   if (sessionId !== null && !isId(sessionId)) return null;
   const parameters: Parameter[] = [];
   const named = { "a.session_id": sessionId, "a.module": module, "a.digest": digest, "a.parent_agent_id": parentAgentId };
   const conditions = Object.entries(named).flatMap(([column, value]) => (value === null ? [] : [`${column} = $${parameters.push(keptText(value))}`]));
+  if (scope !== null && sessionId === null && parentAgentId === null) conditions.push(`p.owner = $${parameters.push(scope)}`);
   return { where: ["a.live", ...conditions].join(" AND "), parameters };
 }
 
-export async function listLiveAgents(link: Link, query: AgentQuery, afterAgentId: string, limit: number): Promise<StoredAgent[]> {
-  const conditions = conditionsOf(query);
+export async function listLiveAgents(link: Link, scope: Scope, query: AgentQuery, afterAgentId: string, limit: number): Promise<StoredAgent[]> {
+  const conditions = conditionsOf(query, scope);
   if (conditions === null) return [];
   const { where, parameters } = conditions;
   const after = parameters.push(afterId(afterAgentId));
@@ -73,19 +76,23 @@ export async function listLiveAgents(link: Link, query: AgentQuery, afterAgentId
   return (await link.query(`${STORED} WHERE ${where} AND a.agent_id > $${after} ORDER BY a.agent_id LIMIT $${most}`, parameters)).map(storedAgentOf);
 }
 
-export async function countLiveAgents(link: Link, query: AgentQuery): Promise<number> {
-  const conditions = conditionsOf(query);
+export async function countLiveAgents(link: Link, scope: Scope, query: AgentQuery): Promise<number> {
+  const conditions = conditionsOf(query, scope);
   if (conditions === null) return 0;
-  const [row] = await link.query(`SELECT count(*) AS n FROM agents a WHERE ${conditions.where}`, conditions.parameters);
+  const [row] = await link.query(`SELECT count(*) AS n FROM agents a ${scope === null ? "" : PROGRESS} WHERE ${conditions.where}`, conditions.parameters);
   return row === undefined ? 0 : number(row, "n");
 }
 
-export async function listInitializing(link: Link, limit: number): Promise<string[]> {
-  return (await link.query("SELECT agent_id FROM agents WHERE state = 'INITIALIZING' LIMIT $1", [limit])).map((row) => plain(row, "agent_id"));
+const initializingSql = (owned: string): string => `SELECT a.agent_id FROM agents a WHERE a.state = 'INITIALIZING'${owned} LIMIT $1`;
+
+export async function listInitializing(link: Link, scope: Scope, limit: number): Promise<string[]> {
+  return (await inScope(link, scope, "a", initializingSql, [limit])).map((row) => plain(row, "agent_id"));
 }
 
-export async function countByDigest(link: Link, module: string): Promise<ReadonlyMap<string, number>> {
-  const rows = await link.query("SELECT digest, count(*) AS n FROM agents WHERE module = $1 AND live GROUP BY digest", [keptText(module)]);
+const digestsSql = (owned: string): string => `SELECT a.digest, count(*) AS n FROM agents a WHERE a.module = $1 AND a.live${owned} GROUP BY a.digest`;
+
+export async function countByDigest(link: Link, scope: Scope, module: string): Promise<ReadonlyMap<string, number>> {
+  const rows = await inScope(link, scope, "a", digestsSql, [keptText(module)]);
   return new Map(rows.map((row) => [text(row, "digest"), number(row, "n")]));
 }
 

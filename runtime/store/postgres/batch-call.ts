@@ -6,6 +6,8 @@ export type BatchCall =
   | { readonly kind: "commit"; readonly commit: AgentCommit }
   | { readonly kind: "put"; readonly agent: AgentRecord }
   | { readonly kind: "claim"; readonly agentId: string }
+  | { readonly kind: "acquire"; readonly agentId: string }
+  | { readonly kind: "give"; readonly agentIds: readonly string[]; readonly toHostId: string | null }
   | { readonly kind: "settle"; readonly keys: readonly OutboxKey[] };
 
 export type BatchOutcome = { readonly kind: "done"; readonly value: unknown } | { readonly kind: "failed"; readonly error: SirsiError };

@@ -1,7 +1,7 @@
 /**
  * Reads, under lock, what a batch needs to know. All statements go down the connection
- * in one go. Locks are taken in one order everywhere (sessions, progress, outbox; each by
- * id), so that hosts wait for each other and not in a circle; a circle all the same is
+ * in one go. Locks are taken in one order everywhere (the own host, sessions, progress,
+ * outbox; each by id), so that hosts wait for each other and not in a circle; a circle all the same is
  * broken by the database, and the batch is run again. Each statement reads anew what was
  * committed when its locks were granted.
  */
@@ -13,12 +13,15 @@ import { entryName } from "./batch-plan.ts";
 import type { Rows, Statement } from "./link.ts";
 import { flag, number, plain, plainOrNull, text, textOrNull, type Row } from "./row.ts";
 import { arrayText, keptText } from "./stored-text.ts";
+import { standingStatement } from "./transaction.ts";
 
 const SESSIONS = "SELECT session_id FROM agent_sessions WHERE session_id = ANY($1::uuid[]) ORDER BY session_id FOR UPDATE";
 const PROGRESS = `
-  SELECT agent_id, epoch, commit_sequence, exchange_sequence, received, done, dead_lettered, wait_message_id, base_sequence, kept_from, build_id,
+  SELECT agent_id, owner, epoch, commit_sequence, exchange_sequence, received, done, dead_lettered, wait_message_id, base_sequence, kept_from, build_id,
     bodies_after, bodies_trimmed, messages_processed, operations_completed, errors_encountered, response_time_total_ms, last_activity_at
   FROM agent_progress WHERE agent_id = ANY($1::uuid[]) ORDER BY agent_id FOR UPDATE`;
+/** Read once the agents are locked: an owner that is not among them owns nothing any more. */
+const LIVE_HOSTS = "SELECT host_id FROM hosts WHERE state <> 'dead'";
 const PLACES = "SELECT agent_id, session_id, live FROM agents WHERE agent_id = ANY($1::uuid[])";
 const DONE = `
   SELECT e.agent_id, e.message_id FROM unnest($1::uuid[], $2::text[]) AS t (agent_id, message_id)
@@ -36,6 +39,7 @@ function deskAgentOf(row: Row): DeskAgent {
   const held = textOrNull(row, "wait_message_id");
   return {
     agentId: plain(row, "agent_id"),
+    owner: plainOrNull(row, "owner"),
     epoch: number(row, "epoch"),
     commitSequence: number(row, "commit_sequence"),
     exchangeSequence: number(row, "exchange_sequence"),
@@ -69,6 +73,7 @@ class Wants {
   /** The newest commit that an agent's history may be trimmed to. */
   readonly bases = new Map<string, number>();
   places = false;
+  hosts = false;
 
   constructor(calls: readonly BatchCall[]) {
     for (const call of calls) this.#want(call);
@@ -82,6 +87,14 @@ class Wants {
         return this.#wantRecord(call.agent);
       case "claim":
         if (isId(call.agentId)) this.agents.add(call.agentId);
+        return;
+      case "acquire":
+        this.hosts = true;
+        if (isId(call.agentId)) this.agents.add(call.agentId);
+        return;
+      case "give":
+        this.hosts = true;
+        for (const agentId of call.agentIds) if (isId(agentId)) this.agents.add(agentId);
         return;
       case "settle":
         return;
@@ -107,18 +120,25 @@ class Wants {
 
 type Take = (rows: Rows) => void;
 
-/** The statements, and a function that makes of their rows what was asked for. */
-export function loadOf(calls: readonly BatchCall[]): { readonly statements: readonly Statement[]; readonly read: (answers: readonly Rows[]) => Loaded } {
+/** The statements, and a function that makes of their rows what was asked for. `hostId` is whose the calls are; null in no fleet. */
+export function loadOf(calls: readonly BatchCall[], hostId: string | null): { readonly statements: readonly Statement[]; readonly read: (answers: readonly Rows[]) => Loaded } {
   const wants = new Wants(calls);
   const sessions = new Set<string>();
-  const loaded: Loaded = { agents: new Map(), places: new Map(), sessions, done: new Set(), entries: new Set(), bases: new Map() };
+  const standing = { stands: hostId === null };
+  const liveHosts = new Set<string>();
+  const loaded: Loaded = { hostId, standing, liveHosts, agents: new Map(), places: new Map(), sessions, done: new Set(), entries: new Set(), bases: new Map() };
   const asked: { readonly statement: Statement; readonly take: Take }[] = [];
   const ask = (sql: string, parameters: readonly string[], take: (row: Row) => void): void => {
     asked.push({ statement: { sql, parameters }, take: (rows) => rows.forEach(take) });
   };
   const agents = [...wants.agents].toSorted();
+  if (hostId !== null) {
+    const { sql } = standingStatement(hostId);
+    ask(sql, [hostId], () => (standing.stands = true));
+  }
   if (wants.sessions.size > 0) ask(SESSIONS, [arrayText([...wants.sessions])], (row) => sessions.add(plain(row, "session_id")));
   if (agents.length > 0) ask(PROGRESS, [arrayText(agents)], (row) => loaded.agents.set(plain(row, "agent_id"), deskAgentOf(row)));
+  if (wants.hosts) ask(LIVE_HOSTS, [], (row) => liveHosts.add(plain(row, "host_id")));
   if (wants.places) ask(PLACES, [arrayText(agents)], (row) => loaded.places.set(plain(row, "agent_id"), { sessionId: plain(row, "session_id"), live: flag(row, "live") }));
   if (wants.messages.length > 0) {
     const columns = [arrayText(wants.messages.map(({ agentId }) => agentId)), arrayText(wants.messages.map(({ messageId }) => keptText(messageId)))];

@@ -16,7 +16,7 @@ const writeRecords = upsertRows("agents", ["agent_id"], {
 });
 
 const writeProgress = upsertRows("agent_progress", ["agent_id"], {
-  agent_id: "uuid", epoch: "bigint", commit_sequence: "bigint", exchange_sequence: "bigint", received: "bigint", done: "bigint", dead_lettered: "bigint",
+  agent_id: "uuid", owner: "uuid", epoch: "bigint", commit_sequence: "bigint", exchange_sequence: "bigint", received: "bigint", done: "bigint", dead_lettered: "bigint",
   wait_message_id: "text", base_sequence: "bigint", kept_from: "bigint", build_id: "uuid", bodies_after: "bigint", bodies_trimmed: "bigint",
   messages_processed: "bigint", operations_completed: "bigint", errors_encountered: "bigint", response_time_total_ms: "double precision", last_activity_at: "double precision",
 });
@@ -93,7 +93,7 @@ function recordRow({ agentId, sessionId, module, digest, state, parentAgentId, c
 function progressRow(agent: DeskAgent): RowValues {
   const { counters } = agent;
   return [
-    agent.agentId, agent.epoch, agent.commitSequence, agent.exchangeSequence, agent.received, agent.done, agent.deadLettered,
+    agent.agentId, agent.owner, agent.epoch, agent.commitSequence, agent.exchangeSequence, agent.received, agent.done, agent.deadLettered,
     agent.held === null ? null : keptText(agent.held), agent.baseSequence, agent.keptFrom, agent.buildId, agent.bodiesAfter, agent.bodiesTrimmed,
     counters.messagesProcessed, counters.operationsCompleted, counters.errorsEncountered, counters.responseTimeTotalMs, counters.lastActivityAt,
   ];

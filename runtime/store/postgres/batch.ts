@@ -26,7 +26,7 @@ import { loadOf } from "./batch-load.ts";
 import { writesOf } from "./batch-write.ts";
 import type { Link } from "./link.ts";
 import { faultKind, lostConnection, storeFault } from "./postgres-fault.ts";
-import { BEGIN, commitWith, rollBack } from "./transaction.ts";
+import { BEGIN, commitWith, hostBuried, rollBack } from "./transaction.ts";
 
 export interface BatchSurroundings {
   /** For messages. */
@@ -34,6 +34,8 @@ export interface BatchSurroundings {
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
+  /** In whose name; null for a host of no fleet. */
+  readonly hostId: string | null;
 }
 
 const AGAIN: BackoffConfig = { firstMs: 5, maxMs: 250, factor: 2 };
@@ -46,7 +48,7 @@ function sleep(clock: Clock, ms: number): Promise<void> {
 }
 
 /** Runs `attempt` again while it loses against others (B3). */
-export async function withRetries<Value>({ clock, random }: BatchSurroundings, attempt: () => Promise<Value>): Promise<Value> {
+export async function withRetries<Value>({ clock, random }: Pick<BatchSurroundings, "clock" | "random">, attempt: () => Promise<Value>): Promise<Value> {
   for (let tries = 1; ; tries++) {
     try {
       return await attempt();
@@ -65,6 +67,10 @@ function decide(desk: AgentDesk, call: BatchCall): unknown {
       return desk.putAgent(requireUuid(call.agent));
     case "claim":
       return desk.claimAgent(call.agentId);
+    case "acquire":
+      return desk.acquire(call.agentId);
+    case "give":
+      return desk.give(call.agentIds, call.toHostId);
     case "settle":
       return desk.settle(call.keys.filter(({ agentId }) => isId(agentId)));
   }
@@ -84,13 +90,18 @@ function outcomeOf(desk: AgentDesk, call: BatchCall): BatchOutcome {
 }
 
 /** `sent` tells whether the COMMIT was on its way when it failed. */
-async function tryBatch(link: Link, calls: readonly BatchCall[], fate: { sent: boolean }): Promise<BatchOutcome[]> {
+async function tryBatch(link: Link, calls: readonly BatchCall[], hostId: string | null, fate: { sent: boolean }): Promise<BatchOutcome[]> {
   fate.sent = false;
   try {
     faultPoint("commit.before-write");
-    const load = loadOf(calls);
+    const load = loadOf(calls, hostId);
     const [, ...answers] = await link.pipeline([BEGIN, ...load.statements]);
-    const desk = new AgentDesk(load.read(answers));
+    const loaded = load.read(answers);
+    if (hostId !== null && !loaded.standing.stands) {
+      await rollBack(link);
+      return calls.map(() => ({ kind: "failed", error: hostBuried(hostId) }));
+    }
+    const desk = new AgentDesk(loaded);
     const outcomes = calls.map((call) => outcomeOf(desk, call));
     const writes = writesOf(desk);
     if (writes.length === 0) {
@@ -112,7 +123,7 @@ async function tryBatch(link: Link, calls: readonly BatchCall[], fate: { sent: b
 export async function runBatch(link: Link, calls: readonly BatchCall[], around: BatchSurroundings): Promise<BatchOutcome[]> {
   const fate = { sent: false };
   try {
-    return await withRetries(around, () => tryBatch(link, calls, fate));
+    return await withRetries(around, () => tryBatch(link, calls, around.hostId, fate));
   } catch (thrown) {
     const kind = faultKind(thrown);
     if (kind === "refused" && calls.length > 1) return runEach(link, calls, around);

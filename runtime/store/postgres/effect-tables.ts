@@ -3,9 +3,10 @@ import { isId } from "../../core/ids.ts";
 import type { DeadLetter, DeadLetterQuery, DocumentRecord, OutboxCursor, OutboxEntry, OutboxKey, StoredOutboxEntry, TimerRecord } from "../store.ts";
 import { lettersStatement, takeStatement } from "./batch-write.ts";
 import type { Link, Parameter } from "./link.ts";
-import { bytes, number, numberOrNull, orderedText, plain, text, type Row } from "./row.ts";
+import { inScope, type Scope } from "./scope.ts";
+import { bytes, number, orderedText, plain, text, type Row } from "./row.ts";
 import { keptBytes, keptText, prefixEnd } from "./stored-text.ts";
-import { BEGIN, commitWith, rollBack } from "./transaction.ts";
+import { begin, commitWith, rollBack, writeOne, type Writer } from "./transaction.ts";
 
 function entryOf(row: Row): StoredOutboxEntry {
   return {
@@ -18,24 +19,25 @@ function entryOf(row: Row): StoredOutboxEntry {
   };
 }
 
-const ENTRIES = `
+const entriesSql = (owned: string): string => `
   SELECT o.entry_key, o.agent_id, a.session_id, o.sequence, o.place, o.kind, o.target, o.body, o.created_at
-  FROM outbox o JOIN agents a ON a.agent_id = o.agent_id WHERE o.entry_key > $1 ORDER BY o.entry_key LIMIT $2`;
+  FROM outbox o JOIN agents a ON a.agent_id = o.agent_id WHERE o.entry_key > $1${owned} ORDER BY o.entry_key LIMIT $2`;
 
 /** In the order of their keys, which rise for each sender. Entries of a commit that is under way elsewhere may come to lie before the cursor: they are their committer's to deliver. */
-export async function listOutbox(link: Link, after: OutboxCursor | null, limit: number): Promise<{ readonly entries: readonly StoredOutboxEntry[]; readonly next: OutboxCursor | null }> {
-  const rows = await link.query(ENTRIES, [after ?? 0, limit]);
+export async function listOutbox(link: Link, scope: Scope, after: OutboxCursor | null, limit: number): Promise<{ readonly entries: readonly StoredOutboxEntry[]; readonly next: OutboxCursor | null }> {
+  const rows = await inScope(link, scope, "o", entriesSql, [after ?? 0, limit]);
   const last = rows.at(-1);
   return { entries: rows.map(entryOf), next: last === undefined || rows.length < limit ? null : number(last, "entry_key") };
 }
 
-export async function deadLetterOutbox(link: Link, key: OutboxKey, letter: DeadLetter): Promise<void> {
+export async function deadLetterOutbox(writer: Writer, key: OutboxKey, letter: DeadLetter): Promise<void> {
   if (!isId(key.agentId)) return;
   const take = takeStatement([key]);
   const put = lettersStatement([letter]);
   if (take === null || put === null) return;
+  const { link } = writer;
   try {
-    const [, taken] = await link.pipeline([BEGIN, take]);
+    const [taken] = await begin(writer, [take]);
     await commitWith(link, taken !== undefined && taken.count > 0 ? [put] : []);
   } catch (thrown) {
     await rollBack(link);
@@ -47,13 +49,16 @@ function timerOf(row: Row): TimerRecord {
   return { agentId: plain(row, "agent_id"), timerId: text(row, "timer_id"), dueAt: number(row, "due_at"), payload: bytes(row, "payload") };
 }
 
-export async function listTimers(link: Link, before: number, limit: number): Promise<TimerRecord[]> {
-  return (await link.query("SELECT agent_id, timer_id, due_at, payload FROM timers WHERE due_at <= $1 ORDER BY due_at, agent_id, timer_id LIMIT $2", [before, limit])).map(timerOf);
+const timersSql = (owned: string): string => `SELECT t.agent_id, t.timer_id, t.due_at, t.payload FROM timers t WHERE t.due_at <= $1${owned} ORDER BY t.due_at, t.agent_id, t.timer_id LIMIT $2`;
+const nextTimerSql = (owned: string): string => `SELECT t.due_at FROM timers t WHERE t.due_at > $1${owned} ORDER BY t.due_at LIMIT 1`;
+
+export async function listTimers(link: Link, scope: Scope, before: number, limit: number): Promise<TimerRecord[]> {
+  return (await inScope(link, scope, "t", timersSql, [before, limit])).map(timerOf);
 }
 
-export async function nextTimer(link: Link, after: number): Promise<number | null> {
-  const [row] = await link.query("SELECT min(due_at) AS due_at FROM timers WHERE due_at > $1", [after]);
-  return row === undefined ? null : numberOrNull(row, "due_at");
+export async function nextTimer(link: Link, scope: Scope, after: number): Promise<number | null> {
+  const [row] = await inScope(link, scope, "t", nextTimerSql, [after]);
+  return row === undefined ? null : number(row, "due_at");
 }
 
 const DOCUMENT = "session_id, key, version, updated_at, agent_id";
@@ -109,6 +114,6 @@ export async function getDeadLetter(link: Link, deadLetterId: string): Promise<D
   return row === undefined ? null : letterOf(row);
 }
 
-export async function dropDeadLetter(link: Link, deadLetterId: string): Promise<boolean> {
-  return (await link.query("DELETE FROM dead_letters WHERE dead_letter_id = $1", [keptBytes(deadLetterId)])).count > 0;
+export async function dropDeadLetter(writer: Writer, deadLetterId: string): Promise<boolean> {
+  return (await writeOne(writer, "DELETE FROM dead_letters WHERE dead_letter_id = $1", [keptBytes(deadLetterId)])).count > 0;
 }

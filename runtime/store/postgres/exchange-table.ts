@@ -5,6 +5,7 @@ import type { Link } from "./link.ts";
 import { bytesOrNull, number, text, type Row } from "./row.ts";
 import { boundedSequence } from "./state-table.ts";
 import { keptText } from "./stored-text.ts";
+import { writeOne, type Writer } from "./transaction.ts";
 
 const NO_BODY = new Uint8Array(0);
 /** An exchange that should have lost its body by now has none, whatever its row still holds (A3 in agent-desk.ts). */
@@ -32,6 +33,6 @@ const FORGET = `
   DELETE FROM exchanges e USING old WHERE e.agent_id = old.agent_id AND e.sequence = old.sequence AND e.body IS NULL`;
 
 /** What was done stays in the history of commits, under its id. */
-export async function forgetExchanges(link: Link, before: number, limit: number): Promise<number> {
-  return (await link.query(FORGET, [before, limit])).count;
+export async function forgetExchanges(writer: Writer, before: number, limit: number): Promise<number> {
+  return (await writeOne(writer, FORGET, [before, limit])).count;
 }

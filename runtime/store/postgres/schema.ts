@@ -21,7 +21,9 @@
  *  - no foreign keys but those that the store rests on: what belongs to an agent is
  *    written and removed under the lock of its progress.
  *
- * Times are double precision, milliseconds; `agent_sessions.created_at` alone is a timestamp.
+ * Times are double precision, milliseconds. Timestamps are `agent_sessions.created_at`, which
+ * others read, and the times of `hosts`, which are by the server's clock and nobody else's.
+ * The index by owner costs commits nothing: they leave the owner as it is.
  */
 
 export interface Migration {
@@ -117,6 +119,45 @@ const MODULES = [
   `CREATE INDEX swaps_by_module ON swaps (module, started_at, swap_id)`,
 ];
 
+/** Rows of a host that was in no fleet have no owner, and the empty host name. */
+const FLEET = [
+  `CREATE TABLE hosts (
+    host_id uuid PRIMARY KEY, name text NOT NULL, state text NOT NULL, joined_at timestamptz NOT NULL, lease_until timestamptz NOT NULL,
+    description text NOT NULL, current_load text NOT NULL
+  )`,
+  `ALTER TABLE agent_progress ADD COLUMN owner uuid`,
+  `CREATE INDEX agents_by_owner ON agent_progress (owner, agent_id)`,
+  `CREATE INDEX sessions_open ON agent_sessions (expires_at) WHERE state IN ('ACTIVE', 'SUSPENDED')`,
+  `CREATE INDEX sessions_closed ON agent_sessions (session_id) WHERE state IN ('EXPIRED', 'TERMINATED')`,
+  `CREATE TABLE module_bytes (digest text PRIMARY KEY, bytes bytea NOT NULL)`,
+  `CREATE TABLE fleet_modules (
+    module text PRIMARY KEY, digest text, file text NOT NULL, version text NOT NULL,
+    generation bigint NOT NULL, changed_at double precision NOT NULL, changed_by text NOT NULL
+  )`,
+];
+
+/** Each host of a fleet has revisions, and swaps, of its own. New tables, because not every database lets a primary key be changed together with other things. */
+const HOSTS_MODULES = [
+  `CREATE TABLE host_modules (host text NOT NULL, module text NOT NULL, active_digest text, retired boolean NOT NULL, file text NOT NULL, PRIMARY KEY (host, module))`,
+  `INSERT INTO host_modules (host, module, active_digest, retired, file) SELECT '', module, active_digest, retired, file FROM modules`,
+  `CREATE TABLE host_revisions (
+    host text NOT NULL, module text NOT NULL, digest text NOT NULL, version text NOT NULL, state text NOT NULL,
+    reason text NOT NULL, size_bytes bigint NOT NULL, installed_at double precision NOT NULL, PRIMARY KEY (host, module, digest)
+  )`,
+  `INSERT INTO host_revisions (host, module, digest, version, state, reason, size_bytes, installed_at)
+    SELECT '', module, digest, version, state, reason, size_bytes, installed_at FROM revisions`,
+  `CREATE TABLE host_swaps (
+    host text NOT NULL, swap_id text NOT NULL, module text NOT NULL, started_at double precision NOT NULL, record text NOT NULL, PRIMARY KEY (host, swap_id)
+  )`,
+  `CREATE INDEX host_swaps_by_age ON host_swaps (host, started_at, swap_id)`,
+  `CREATE INDEX host_swaps_by_module ON host_swaps (host, module, started_at, swap_id)`,
+  `INSERT INTO host_swaps (host, swap_id, module, started_at, record) SELECT '', swap_id, module, started_at, record FROM swaps`,
+  `DROP TABLE modules`,
+  `DROP TABLE revisions`,
+  `DROP TABLE swaps`,
+];
+
 export const MIGRATIONS: readonly Migration[] = [
   { name: "sessions, agents, commits, effects and modules", statements: [...SESSIONS, ...AGENTS, ...COMMITS, ...EFFECTS, ...MODULES] },
+  { name: "hosts of a fleet, owners of agents, modules by host", statements: [...FLEET, ...HOSTS_MODULES] },
 ];

@@ -4,7 +4,7 @@ import type { SessionQuery, SessionRecord, SessionStateName, UserRecord } from "
 import type { Link, Parameter } from "./link.ts";
 import { json, number, plain, text, type Row } from "./row.ts";
 import { arrayText, keptText } from "./stored-text.ts";
-import { BEGIN, commitWith, inTransaction, rollBack } from "./transaction.ts";
+import { begin, commitWith, inTransaction, rollBack, writeOne, type Writer } from "./transaction.ts";
 import { userKey } from "./user-id.ts";
 
 const SESSION = `
@@ -37,11 +37,11 @@ const PUT_SESSION = `
   ON CONFLICT (session_id) DO UPDATE SET user_id = excluded.user_id, created_at = excluded.created_at, state = excluded.state,
     updated_at = excluded.updated_at, expires_at = excluded.expires_at, metadata = excluded.metadata, config = excluded.config`;
 
-export async function putSession(link: Link, session: SessionRecord): Promise<void> {
+export async function putSession(writer: Writer, session: SessionRecord): Promise<void> {
   const { sessionId, userId, state, createdAt, updatedAt, expiresAt, metadata, config } = session;
   requireId(sessionId, "session_id");
   const key = userKey(userId);
-  await inTransaction(link, [
+  await inTransaction(writer, [
     { sql: NAME_USER, parameters: [key, keptText(userId)] },
     { sql: PUT_SESSION, parameters: [sessionId, key, timestamp(createdAt), state, updatedAt, expiresAt, JSON.stringify(metadata), JSON.stringify(config)] },
   ]);
@@ -70,10 +70,11 @@ const LOCK_AGENTS = "SELECT agent_id FROM agent_progress WHERE agent_id IN (SELE
 const OF_AGENTS = ["agent_progress", "commits", "exchanges", "waits", "timers", "outbox"];
 
 /** The session's lock keeps new agents out, the agents' locks keep commits out, as long as it takes. */
-export async function deleteSession(link: Link, sessionId: string): Promise<void> {
+export async function deleteSession(writer: Writer, sessionId: string): Promise<void> {
+  const { link } = writer;
   if (!isId(sessionId)) return;
   try {
-    await link.pipeline([BEGIN, { sql: LOCK_SESSION, parameters: [sessionId] }, { sql: LOCK_AGENTS, parameters: [sessionId] }]);
+    await begin(writer, [{ sql: LOCK_SESSION, parameters: [sessionId] }, { sql: LOCK_AGENTS, parameters: [sessionId] }]);
     await commitWith(link, [
       ...OF_AGENTS.map((table) => ({ sql: `DELETE FROM ${table} WHERE agent_id IN (SELECT agent_id FROM agents WHERE session_id = $1)`, parameters: [sessionId] })),
       { sql: "DELETE FROM agents WHERE session_id = $1", parameters: [sessionId] },
@@ -91,12 +92,22 @@ const PUT_USER = `
   INSERT INTO users (id, user_id, display_name, preferences, updated_at) VALUES ($1, $2, $3, $4, $5)
   ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, preferences = excluded.preferences, updated_at = excluded.updated_at`;
 
-export async function putUser(link: Link, { userId, displayName, preferences, updatedAt }: UserRecord): Promise<void> {
-  await link.query(PUT_USER, [userKey(userId), keptText(userId), keptText(displayName), JSON.stringify(preferences), updatedAt]);
+export async function putUser(writer: Writer, { userId, displayName, preferences, updatedAt }: UserRecord): Promise<void> {
+  await writeOne(writer, PUT_USER, [userKey(userId), keptText(userId), keptText(displayName), JSON.stringify(preferences), updatedAt]);
 }
 
 export async function getUser(link: Link, userId: string): Promise<UserRecord | null> {
   const [row] = await link.query("SELECT user_id, display_name, preferences, updated_at FROM users WHERE id = $1 AND updated_at IS NOT NULL", [userKey(userId)]);
   if (row === undefined) return null;
   return { userId: text(row, "user_id"), displayName: text(row, "display_name"), preferences: json(row, "preferences", `user ${userId}`) as UserRecord["preferences"], updatedAt: number(row, "updated_at") };
+}
+
+const DUE = `
+  SELECT session_id FROM agent_sessions WHERE state IN ('ACTIVE', 'SUSPENDED') AND expires_at <= $1
+  UNION ALL
+  SELECT s.session_id FROM agent_sessions s WHERE s.state IN ('EXPIRED', 'TERMINATED') AND EXISTS (SELECT 1 FROM agents a WHERE a.session_id = s.session_id AND a.live)
+  LIMIT $2`;
+
+export async function listDueSessions(link: Link, before: number, limit: number): Promise<string[]> {
+  return (await link.query(DUE, [before, limit])).map((row) => plain(row, "session_id"));
 }

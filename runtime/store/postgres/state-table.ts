@@ -7,6 +7,7 @@ import { chainOf, type ChainRow } from "../state-chain.ts";
 import type { CommitCause, CommitEntry, StateChain, StateKind, WaitRecord } from "../store.ts";
 import { afterId } from "./agent-table.ts";
 import type { Link } from "./link.ts";
+import { inScope, type Scope } from "./scope.ts";
 import { bytes, bytesOrNull, number, numberOrNull, plain, text, textOrNull, type Row } from "./row.ts";
 
 const IMAGE = "CASE WHEN c.kind <> 'wait' OR c.sequence = s.upto THEN c.image END";
@@ -72,6 +73,8 @@ export async function getWait(link: Link, agentId: string): Promise<WaitRecord |
   return row === undefined ? null : { messageId: text(row, "message_id"), messageHash: text(row, "message_hash"), body: bytes(row, "body") };
 }
 
-export async function listWaiting(link: Link, afterAgentId: string, limit: number): Promise<string[]> {
-  return (await link.query("SELECT agent_id FROM waits WHERE agent_id > $1 ORDER BY agent_id LIMIT $2", [afterId(afterAgentId), limit])).map((row) => plain(row, "agent_id"));
+const waitingSql = (owned: string): string => `SELECT w.agent_id FROM waits w WHERE w.agent_id > $1${owned} ORDER BY w.agent_id LIMIT $2`;
+
+export async function listWaiting(link: Link, scope: Scope, afterAgentId: string, limit: number): Promise<string[]> {
+  return (await inScope(link, scope, "w", waitingSql, [afterId(afterAgentId), limit])).map((row) => plain(row, "agent_id"));
 }
