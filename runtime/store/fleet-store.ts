@@ -141,8 +141,6 @@ export interface FleetStore extends Store {
   listOrphans(modules: readonly string[], afterAgentId: string, limit: number): Promise<readonly Orphan[]>;
   /** Live agents by owner's host id; "" for orphans. */
   countByOwner(): Promise<ReadonlyMap<string, number>>;
-  /** Whether there are outbox entries or timers of the agent, whoever owns it. */
-  hasEffects(agentId: string): Promise<boolean>;
 
   /** Repeatable. */
   putModuleBytes(digest: string, bytes: Uint8Array): Promise<void>;

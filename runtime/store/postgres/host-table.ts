@@ -57,6 +57,7 @@ const RENEW = `UPDATE hosts SET lease_until = ${FROM_NOW("$2")}, current_load = 
 const HOSTS = `
   SELECT host_id, name, state, description, current_load, ${MS("joined_at")} AS joined_at, ${MS("(lease_until - clock_timestamp())")} AS lease_left
   FROM hosts WHERE state <> 'dead' ORDER BY host_id`;
+const DESCRIBE = "UPDATE hosts SET description = $2 WHERE host_id = $1 AND state <> 'dead'";
 const SET_STATE = "UPDATE hosts SET state = $2 WHERE host_id = $1 AND state <> 'dead'";
 
 function entryOf(row: Row): HostEntry {
@@ -92,6 +93,10 @@ export async function joinFleet(link: Link, { hostId, name, ...description }: Ho
 export async function renewLease(link: Link, hostId: string, load: HostLoad, leaseMs: number): Promise<Renewal> {
   const [renewed, hosts] = await link.pipeline([{ sql: RENEW, parameters: [hostId, leaseMs, JSON.stringify(load)] }, { sql: HOSTS, parameters: [] }]);
   return { held: (renewed?.count ?? 0) > 0, hosts: (hosts ?? []).map(entryOf) };
+}
+
+export async function describeHost(writer: Writer, { hostId, name: _, ...description }: HostDescription): Promise<void> {
+  await writeOne(writer, DESCRIBE, [requireId(hostId, "host_id"), JSON.stringify(description)]);
 }
 
 export async function setHostState(writer: Writer, hostId: string, state: HostStateName): Promise<boolean> {

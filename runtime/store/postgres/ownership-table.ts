@@ -40,14 +40,6 @@ export async function countByOwner(link: Link): Promise<ReadonlyMap<string, numb
   return new Map((await link.query(COUNTS, [])).map((row) => [plain(row, "owner"), number(row, "n")]));
 }
 
-const EFFECTS = "SELECT EXISTS (SELECT 1 FROM outbox WHERE agent_id = $1) OR EXISTS (SELECT 1 FROM timers WHERE agent_id = $1) AS has";
-
-export async function hasEffects(link: Link, agentId: string): Promise<boolean> {
-  if (!isId(agentId)) return false;
-  const [row] = await link.query(EFFECTS, [agentId]);
-  return row !== undefined && flag(row, "has");
-}
-
 /** Each kind of work finds its orphans by itself, from whichever of the two are fewer. */
 const ofOrphans = (table: string, more = ""): string => `
   SELECT x.agent_id FROM ${table} x JOIN agent_progress p ON p.agent_id = x.agent_id

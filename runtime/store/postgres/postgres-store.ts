@@ -295,6 +295,10 @@ class PostgresStore implements FleetStore {
     });
   }
 
+  describeHost(host: HostDescription): Promise<void> {
+    return this.#calls.write(HOSTS, (writer) => hosts.describeHost(writer, host));
+  }
+
   async renewLease(load: HostLoad, leaseMs: number): Promise<Renewal> {
     const hostId = this.#joined();
     if (this.#lease === null || this.#calls.isClosing) throw closedStore(this.#options.target.label);
@@ -350,10 +354,6 @@ class PostgresStore implements FleetStore {
 
   countByOwner(): Promise<ReadonlyMap<string, number>> {
     return this.#calls.read(null, owners.countByOwner);
-  }
-
-  hasEffects(agentId: string): Promise<boolean> {
-    return this.#calls.read(agentName(agentId), (link) => owners.hasEffects(link, agentId));
   }
 
   listOrphans(ofModules: readonly string[], afterAgentId: string, limit: number): Promise<readonly Orphan[]> {

@@ -23,7 +23,7 @@ function entry(name: string, own: HostStateName = "active"): HostEntry {
 }
 
 function orphan(at: number): Orphan {
-  return { agentId: `agent-${String(at).padStart(4, "0")}`, sessionId: "s", module: "m", digest: "d", inWait: true, hasOutbox: false, hasTimers: false, initializing: false };
+  return { agentId: `agent-${String(at).padStart(4, "0")}`, sessionId: "s", module: "m", digest: "d", inWait: true, hasOutbox: false, hasTimers: false, initializing: false, ended: false };
 }
 
 function hosts(): readonly HostEntry[] {
