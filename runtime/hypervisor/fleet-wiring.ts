@@ -3,6 +3,7 @@ import type { AgentHouse } from "../agent/index.ts";
 import { type Fleet, type FleetAgents, type FleetWants, SessionNotices } from "../fleet/index.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { FleetOperator } from "../fleet/fleet-operator.ts";
+import { collectFleet } from "./fleet-gauges.ts";
 import type { FleetGround } from "./fleet-ground.ts";
 import { openFleetModules, type FleetModules } from "./fleet-modules/index.ts";
 import { fleetWants } from "./fleet-wants.ts";
@@ -22,6 +23,7 @@ export class FleetWiring {
     const { bus, clock, config, log, modules, store } = ground;
     const prefix = config.bus.topicPrefix;
     this.#fleet = fleet;
+    collectFleet(ground.metrics, fleet.host.fleet, bus);
     fleet.loadFrom(() => ground.self.load(house));
     const wants: FleetWants = { ...fleetWants(modules), takeModule: (question) => this.#modules.answer(question) };
     this.#modules = openFleetModules({ clock, log, store: fleet.store, modules, swaps, choices: config.swap, fleet: fleet.host.fleet, bus, prefix, ask: (hostId, question) => fleet.host.askModule(hostId, question) });
