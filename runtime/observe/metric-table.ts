@@ -56,8 +56,8 @@ export const METRIC_TABLE = {
   sirsi_events_total: { type: "counter", help: "Events of sessions; names that guests chose count as `guest`.", labels: ["type"] },
   sirsi_swaps_total: { type: "counter", help: "Agents that were to move to another revision.", labels: ["module", "outcome"] },
   sirsi_fleet_hosts: { type: "gauge", help: "Live hosts of the fleet, as this one sees them.", labels: ["state"] },
-  sirsi_fleet_lease_held: { type: "gauge", help: "1 while this host is sure of its place in the fleet and may answer; else 0.", labels: [] },
-  sirsi_fleet_bus_connected: { type: "gauge", help: "1 while this host of a fleet is connected to NATS; else 0.", labels: [] },
+  sirsi_fleet_lease_held: { type: "gauge", help: "Is 1 while this host is sure of its place in the fleet and may answer; else 0.", labels: [] },
+  sirsi_fleet_bus_connected: { type: "gauge", help: "Is 1 while this host of a fleet is connected to NATS; else 0.", labels: [] },
 } as const satisfies Record<string, MetricRow>;
 
 export type MetricName = keyof typeof METRIC_TABLE;
