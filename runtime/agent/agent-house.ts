@@ -31,7 +31,7 @@ import { Births } from "./births.ts";
 import { Census } from "./census.ts";
 import { HealthRounds } from "./health-rounds.ts";
 import { goHome, type Homing } from "./homing.ts";
-import type { HandOver, HouseFleet, Received } from "./house-fleet.ts";
+import type { HandOver, HouseFleet, Received, TakenOver } from "./house-fleet.ts";
 import type { AgentHouseConfig, HouseGround } from "./house-ground.ts";
 import { IdUpkeep } from "./id-upkeep.ts";
 import { OutboxCourier } from "./outbox-courier.ts";
@@ -386,14 +386,9 @@ export class AgentHouse implements Agents {
 
   // --- coming from other hosts, going to them --------------------------------------------
 
-  /** Makes an orphan this host's and goes on with its wait; false when another was first. Its outbox and timers begin with `taken`. */
-  async take(orphan: Orphan): Promise<boolean> {
-    return (await this.#ownership?.take(orphan)) ?? false;
-  }
-
-  /** What was taken has entries in the outbox, or timers. */
-  taken(what: { readonly outbox: boolean; readonly timers: boolean }): void {
-    this.#ownership?.taken(what);
+  /** Makes orphans this host's, as far as others were not first, and goes on with what they have in hand. Never rejects. */
+  async takeOver(orphans: readonly Orphan[]): Promise<TakenOver> {
+    return (await this.#ownership?.takeOver(orphans)) ?? { acquired: 0, resumed: 0 };
   }
 
   /** Another host gave it to this one: to memory, and on with what is in hand. */

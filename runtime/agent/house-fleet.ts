@@ -76,6 +76,13 @@ export interface Received {
   readonly taken: boolean;
 }
 
+export interface TakenOver {
+  /** Agents that are this host's now and were not before. */
+  readonly acquired: number;
+  /** Of these, those in a wait that go on. */
+  readonly resumed: number;
+}
+
 /** Another host has the agent. */
 export function ownedElsewhere(agentId: string, hostId: string): SirsiError {
   return new SirsiError("AGENT_FENCED", `agent ${agentId} belongs to host ${hostId}; send again, to that host`, { retryAfterMs: 50, metadata: { owner: hostId } });

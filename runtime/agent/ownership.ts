@@ -9,13 +9,14 @@ import type { Agent } from "./agent.ts";
 import type { AlarmClock } from "./alarm-clock.ts";
 import type { Census } from "./census.ts";
 import { DELIVERY_BACKOFF, isForGood } from "./delivery-fate.ts";
-import { type HandOver, type HouseFleet, ownedElsewhere, ownerIn } from "./house-fleet.ts";
+import { type HandOver, type HouseFleet, ownedElsewhere, ownerIn, type TakenOver } from "./house-fleet.ts";
 import type { HouseGround } from "./house-ground.ts";
 import type { OutboxCourier } from "./outbox-courier.ts";
 import type { Residency } from "./residency.ts";
 import type { Roll } from "./roll.ts";
 import type { SupervisedAgent } from "./surroundings.ts";
 import type { TopicHearers } from "./topic-hearers.ts";
+import { eachAtMost } from "./turnstile.ts";
 
 export interface OwnershipConfig {
   readonly ground: Pick<HouseGround, "clock" | "random" | "store" | "log" | "revisions">;
@@ -32,6 +33,7 @@ export interface OwnershipConfig {
 }
 
 const PATIENCE_MS = 10_000;
+const AT_ONCE = 16;
 
 export class Ownership {
   readonly #config: OwnershipConfig;
@@ -83,56 +85,84 @@ export class Ownership {
     }
   }
 
-  /** Makes an orphan this host's and goes on with its wait; false when another was first. Its outbox and timers begin with `taken`. */
-  async take({ agentId, sessionId, digest, inWait, hasOutbox, initializing }: Orphan): Promise<boolean> {
-    const { courier, hearers, stop } = this.#config;
-    const topics = await this.#topicsOf(agentId, digest);
+  /**
+   * Makes orphans this host's, as far as others were not first, and goes on with what they have in
+   * hand. As at a start: topics come first, for an event that is published before is heard by nobody.
+   */
+  async takeOver(orphans: readonly Orphan[]): Promise<TakenOver> {
+    const { alarms, courier, hearers } = this.#config;
+    const life = this.#life;
+    const acquired: Orphan[] = [];
+    await eachAtMost(AT_ONCE, orphans, async (orphan) => {
+      if (await this.#takes(orphan)) acquired.push(orphan);
+    });
+    if (life !== this.#life) return { acquired: 0, resumed: 0 };
+    const topics = await this.#topicsOf(acquired);
+    for (const { agentId, digest, sessionId } of acquired) hearers.set(agentId, sessionId, topics.get(digest) ?? []);
+    courier.rescanExpected();
+    alarms.look();
+    let resumed = 0;
+    await eachAtMost(AT_ONCE, acquired, async ({ agentId, initializing, inWait }) => {
+      if (initializing) await this.#remove(agentId);
+      else if (inWait && (await this.#resume(agentId, 0, life))) resumed++;
+    });
+    return { acquired: acquired.length, resumed };
+  }
+
+  /** Never rejects. */
+  async #takes({ agentId }: Orphan): Promise<boolean> {
+    const { courier, ground } = this.#config;
     try {
-      if ((await this.#acquire(agentId)) === "missing") return false;
-    } catch (thrown) {
-      if (ownerIn(SirsiError.from(thrown)) !== null) return false;
-      throw thrown;
-    }
-    if (hasOutbox) courier.expect(agentId);
-    if (initializing) {
-      await stop(agentId, "its spawn was cut off");
+      if ((await this.#acquire(agentId)) !== "new") return false;
+      courier.expect(agentId);
       return true;
-    }
-    hearers.set(agentId, sessionId, topics);
-    if (inWait) await this.#resume(agentId, 0, this.#life);
-    return true;
-  }
-
-  async #topicsOf(agentId: string, digest: string): Promise<readonly string[]> {
-    const { log, revisions } = this.#config.ground;
-    try {
-      return (await revisions.revisionByDigest(digest)).manifest.topics;
-    } catch (thrown) {
-      log.warn({ agentId, digest, err: SirsiError.from(thrown).message }, "the topics of an agent that was taken over are not known, for its revision cannot be had; it hears them when it can work again");
-      return [];
-    }
-  }
-
-  /** Never rejects: a store that does not answer, or a revision that is not there yet, is waited for. */
-  async #resume(agentId: string, attempt: number, life: number): Promise<void> {
-    const { activate, closed, ground } = this.#config;
-    const { clock, log, random } = ground;
-    if (closed() || life !== this.#life) return;
-    try {
-      await (await activate(agentId)).slot.waitFound;
     } catch (thrown) {
       const error = SirsiError.from(thrown);
-      if (closed() || life !== this.#life || isForGood(error) || ownerIn(error) !== null) return;
-      if (attempt === 0) log.warn({ agentId, err: error.message }, "an agent in a wait that was taken over could not go on; tried again until it does");
-      clock.after(backoffMs(DELIVERY_BACKOFF, attempt, random()), () => void this.#resume(agentId, attempt + 1, life));
+      if (ownerIn(error) === null) ground.log.warn({ agentId, err: error.message }, "an agent without an owner could not be taken over");
+      return false;
     }
   }
 
-  /** What was taken has entries in the outbox, or timers. */
-  taken({ outbox, timers }: { readonly outbox: boolean; readonly timers: boolean }): void {
-    const { alarms, courier } = this.#config;
-    if (outbox) courier.rescanExpected();
-    if (timers) alarms.look();
+  async #topicsOf(orphans: readonly Orphan[]): Promise<ReadonlyMap<string, readonly string[]>> {
+    const { log, revisions } = this.#config.ground;
+    const topics = new Map<string, readonly string[]>();
+    for (const { digest, module } of orphans) {
+      if (topics.has(digest)) continue;
+      try {
+        topics.set(digest, (await revisions.revisionByDigest(digest)).manifest.topics);
+      } catch (thrown) {
+        topics.set(digest, []);
+        log.warn({ module, digest, err: SirsiError.from(thrown).message }, "agents were taken over whose revision cannot be had: they work, and hear their topics, when it can");
+      }
+    }
+    return topics;
+  }
+
+  /** Never rejects: one that could not be ended is so by the next start. */
+  async #remove(agentId: string): Promise<void> {
+    const { ground, stop } = this.#config;
+    try {
+      await stop(agentId, "its spawn was cut off");
+    } catch (thrown) {
+      ground.log.warn({ agentId, err: SirsiError.from(thrown).message }, "an agent whose spawn was cut off could not be ended");
+    }
+  }
+
+  /** Whether it goes on now. Never rejects: a store that does not answer, or a revision that is not there yet, is waited for. */
+  async #resume(agentId: string, attempt: number, life: number): Promise<boolean> {
+    const { activate, closed, ground } = this.#config;
+    const { clock, log, random } = ground;
+    if (closed() || life !== this.#life) return false;
+    try {
+      await (await activate(agentId)).slot.waitFound;
+      return true;
+    } catch (thrown) {
+      const error = SirsiError.from(thrown);
+      if (closed() || life !== this.#life || isForGood(error) || ownerIn(error) !== null) return false;
+      if (attempt === 0) log.warn({ agentId, err: error.message }, "an agent in a wait that was taken over could not go on; tried again until it does");
+      clock.after(backoffMs(DELIVERY_BACKOFF, attempt, random()), () => void this.#resume(agentId, attempt + 1, life));
+      return false;
+    }
   }
 
   /** Another host gave it to this one: to memory, and on with what is in hand. */

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { AgentHouse, DEFAULT_RESTART, type HostEvent, type HouseGround, moduleCells, type RestartConfig } from "../../runtime/agent/index.ts";
+import { AgentHouse, DEFAULT_RESTART, type HostEvent, type HouseFleet, type HouseGround, moduleCells, type RestartConfig } from "../../runtime/agent/index.ts";
 import { openCapabilities } from "../../runtime/capability/index.ts";
 import { type Message, MessageSchema, Priority } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { AgentEvent } from "../../runtime/contract/gen/sirsi/agent/v1/events_pb.ts";
@@ -39,6 +39,7 @@ export interface HouseOptions {
   readonly sessionId?: string;
   /** Stands between the agents and the store, to make it fail. */
   readonly wrapStore?: (store: Store) => Store;
+  readonly fleet?: HouseFleet;
 }
 
 export class TestHouse implements AsyncDisposable {
@@ -97,6 +98,7 @@ export class TestHouse implements AsyncDisposable {
         maxResident: options.maxResident ?? 8_000,
         maxResidentBytes: options.maxResidentBytes ?? 2 ** 31,
         healthIntervalMs: options.healthIntervalMs ?? 0,
+        fleet: options.fleet ?? null,
         hearTopic: (sessionId, topic, hear) => {
           this.hearers.set(`${sessionId}/${topic}`, hear);
           return () => this.hearers.delete(`${sessionId}/${topic}`);
