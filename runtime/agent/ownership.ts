@@ -98,7 +98,8 @@ export class Ownership {
     });
     if (life !== this.#life) return { acquired: 0, resumed: 0 };
     const topics = await this.#topicsOf(acquired);
-    for (const { agentId, digest, sessionId } of acquired) hearers.set(agentId, sessionId, topics.get(digest) ?? []);
+    // What one sent before it ended is still to arrive; nothing else is done for it.
+    for (const { agentId, digest, ended, sessionId } of acquired) if (!ended) hearers.set(agentId, sessionId, topics.get(digest) ?? []);
     courier.rescanExpected();
     alarms.look();
     let resumed = 0;

@@ -144,7 +144,7 @@ export class FleetHost {
     const isHere = (agentId: string): boolean => house.has(agentId);
     const routing = new Routing({ clock, random, fleet, owners: this.#owners, isHere, wantsOf });
     const agents = new FleetAgents({ clock, fleet, owners: this.#owners, routing, remote: this.#remote, house, wantsOfType: wants.wantsOfType });
-    const doors = houseDoors(house, (thrown, agentId) => log.warn({ agentId, err: SirsiError.from(thrown).message }, "an agent without an owner could not be taken over; tried again"));
+    const doors = houseDoors(house);
     const takeOver = new TakeOver({ clock, store, fleet, log, hearing: wants.hearing, wantsOfModule: wants.wantsOfModule, take: (orphans) => doors.takeOver(orphans) });
     const departures = new Departures({
       clock,

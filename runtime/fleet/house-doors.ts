@@ -12,29 +12,10 @@ export interface HouseDoors {
   fenceAll(reason: string): void;
 }
 
-/** So many come to memory at a time that those who are addressed need not wait for all of them. */
-const TAKEN_AT_ONCE = 16;
-
-export function houseDoors(house: AgentHouse, onFault: (error: unknown, agentId: string) => void): HouseDoors {
+export function houseDoors(house: AgentHouse): HouseDoors {
   return {
     controlled: house,
-    async takeOver(orphans) {
-      const got: Orphan[] = [];
-      let next = 0;
-      const lane = async (): Promise<void> => {
-        while (next < orphans.length) {
-          const orphan = orphans[next++] as Orphan;
-          try {
-            if (await house.take(orphan)) got.push(orphan);
-          } catch (thrown) {
-            onFault(thrown, orphan.agentId);
-          }
-        }
-      };
-      await Promise.all(Array.from({ length: Math.min(TAKEN_AT_ONCE, orphans.length) }, lane));
-      house.taken({ outbox: got.some(({ hasOutbox }) => hasOutbox), timers: got.some(({ hasTimers }) => hasTimers) });
-      return { acquired: got.length };
-    },
+    takeOver: async (orphans) => await house.takeOver(orphans),
     handOver: async (agentId, give) => await house.handOver(agentId, give),
     forget: (agentIds) => house.forget(agentIds),
     fenceAll: (reason) => house.fenceAll(reason),

@@ -13,7 +13,7 @@ import type { LocalAgents } from "../fleet/index.ts";
 import { steadyClock } from "../core/steady-clock.ts";
 import type { ModuleRegistry, RegistryEvent } from "../module/index.ts";
 import type { Logger, Metrics } from "../observe/index.ts";
-import { EventLog, openSessions, type Sessions } from "../session/index.ts";
+import { EventLog, openFleetEvents, openSessions, type SessionEvents, type Sessions } from "../session/index.ts";
 import { createAgentService } from "./agent-service.ts";
 import { closeGround, type Ground, openGround } from "./ground.ts";
 import { createHypervisorService } from "./hypervisor-service.ts";
@@ -49,6 +49,8 @@ export interface Host {
 }
 
 const READINESS_INTERVAL_MS = 10_000;
+/** How long a host that closes waits for its last events to be kept. */
+const EVENTS_SETTLE_MS = 2_000;
 
 /** `version`: of this software, as other hosts and operators are told. */
 export async function openHost(config: Config, version = "0.0.0"): Promise<Host> {
@@ -64,7 +66,8 @@ export async function openHost(config: Config, version = "0.0.0"): Promise<Host>
 async function openUpper(ground: Ground): Promise<Host> {
   const { config, clock, log, metrics, store, bus, fleet, pool, modules } = ground;
   const prefix = config.bus.topicPrefix;
-  const events = new EventLog({ bus, prefix, clock, eventsKept: config.hostLimits.eventsKept, log, metrics });
+  const eventsKept = config.hostLimits.eventsKept;
+  const events = fleet === null ? new EventLog({ bus, prefix, clock, eventsKept, log, metrics }) : await openFleetEvents({ bus: fleet.bus, prefix, clock, eventsKept, log, metrics, held: () => fleet.host.fleet.held });
   const capabilities = openCapabilities({ clock, documents: store, ask: (target, asker) => house.ask(target, asker) });
   const house: AgentHouse = new AgentHouse(
     {
@@ -156,7 +159,7 @@ interface Upper {
   /** Null for a host of its own. */
   readonly fleet: FleetWiring | null;
   readonly sessions: Sessions;
-  readonly events: EventLog;
+  readonly events: SessionEvents;
   readonly swaps: Swaps;
 }
 
@@ -262,6 +265,7 @@ class WiredHost implements Host {
     await this.#upper.sessions.close();
     this.#upper.fleet?.close();
     await this.#upper.house.close();
+    await this.#upper.events.settled?.(EVENTS_SETTLE_MS);
     this.#upper.events.close();
     await closeGround(this.#ground);
   }

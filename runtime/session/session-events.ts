@@ -28,6 +28,8 @@ export interface SessionEvents {
    * events from `fromSequence` on are gone.
    */
   follow(sessionId: string, options: FollowOptions): AsyncIterableIterator<AgentEvent>;
+  /** Resolves when what was published is kept, or after `withinMs`. Left out where publishing is keeping. */
+  settled?(withinMs: number): Promise<void>;
   /** Ends every follower, for the host is going down. */
   close(): void;
 }

@@ -96,6 +96,7 @@ export class HouseFleetRig implements AsyncDisposable {
       hasOutbox: this.hasOutbox(agentId),
       hasTimers: timers.size > 0,
       initializing: record.state === "INITIALIZING",
+      ended: record.state === "TERMINATED",
     };
   }
 
