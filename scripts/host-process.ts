@@ -17,6 +17,8 @@ export interface HostProcessOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** More of the command line, such as `--fleet`. */
   readonly args?: readonly string[];
+  /** Of Node itself, before the program. */
+  readonly nodeArgs?: readonly string[];
   /** Kills it, also while it is still starting. */
   readonly signal?: AbortSignal;
 }
@@ -42,7 +44,7 @@ export interface HostProcess extends AsyncDisposable {
 export async function startHostProcess(options: HostProcessOptions): Promise<HostProcess> {
   const settings = { SIRSI_GRPC_LISTEN: "127.0.0.1:0", SIRSI_HTTP_LISTEN: "127.0.0.1:0", ...options.env };
   const args = ["serve", "--output", "json", "--data-dir", options.dataDir, "--modules", options.modulesDir, ...(options.args ?? [])];
-  const child = spawn(execPath, [MAIN, ...args], { cwd: options.cwd, env: { ...foreignEnvironment(), ...settings }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(execPath, [...(options.nodeArgs ?? []), MAIN, ...args], { cwd: options.cwd, env: { ...foreignEnvironment(), ...settings }, stdio: ["ignore", "pipe", "pipe"] });
   const kill = () => void child.kill("SIGKILL");
   options.signal?.addEventListener("abort", kill, { once: true });
   let log = "";

@@ -67,8 +67,8 @@ export function reportOf(options: CrashOptions, tally: Tally, disk: string, took
   };
 }
 
-const list = (counts: Readonly<Record<string, number>>) => Object.entries(counts).map(([name, count]) => `${count} ${name}`).join(", ") || "none";
-const thousands = (count: number) => count.toLocaleString("en-US");
+export const list = (counts: Readonly<Record<string, number>>) => Object.entries(counts).map(([name, count]) => `${count} ${name}`).join(", ") || "none";
+export const thousands = (count: number) => count.toLocaleString("en-US");
 
 export function summaryOf(report: CrashReport): string {
   const { messages, swaps, startMs, answeredMs } = report;
@@ -83,7 +83,12 @@ export function summaryOf(report: CrashReport): string {
   ].join("\n");
 }
 
-export const MARKS = { begin: "<!-- crash harness: begin -->", end: "<!-- crash harness: end -->" };
+export interface Marks {
+  readonly begin: string;
+  readonly end: string;
+}
+
+export const MARKS: Marks = { begin: "<!-- crash harness: begin -->", end: "<!-- crash harness: end -->" };
 
 export function markdownOf(report: CrashReport): string {
   const { messages, swaps, startMs, answeredMs, verifiedMs } = report;
@@ -116,9 +121,9 @@ export function markdownOf(report: CrashReport): string {
   ].join("\n");
 }
 
-/** The page with its block replaced. */
-export function withReport(page: string, report: CrashReport): string {
-  const [begin, end] = [page.indexOf(MARKS.begin), page.indexOf(MARKS.end)];
+/** The page with what stands between the marks replaced. */
+export function withBlock(page: string, marks: Marks, block: string): string {
+  const [begin, end] = [page.indexOf(marks.begin), page.indexOf(marks.end)];
   if (begin < 0 || end < begin) return page;
-  return `${page.slice(0, begin + MARKS.begin.length)}\n${markdownOf(report)}\n${page.slice(end)}`;
+  return `${page.slice(0, begin + marks.begin.length)}\n${block}\n${page.slice(end)}`;
 }

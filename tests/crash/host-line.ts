@@ -2,7 +2,14 @@
 import { SirsiClient } from "../../runtime/client/index.ts";
 import { Deferred } from "../../runtime/core/deferred.ts";
 
-export class HostLine {
+/** How clients reach whoever serves. */
+export interface Line {
+  client(): Promise<SirsiClient>;
+  /** That one gave no answer; where there are others, one of them is asked next. */
+  avoid(client: SirsiClient): void;
+}
+
+export class HostLine implements Line {
   #client: SirsiClient | null = null;
   #waiting = new Deferred<SirsiClient>();
 
@@ -22,4 +29,7 @@ export class HostLine {
   client(): Promise<SirsiClient> {
     return this.#waiting.promise;
   }
+
+  /** There is no other. */
+  avoid(): void {}
 }

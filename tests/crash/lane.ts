@@ -4,11 +4,12 @@
  * each ledger has an order.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import { ClientError } from "../../runtime/client/index.ts";
+import { ClientError, type SirsiClient } from "../../runtime/client/index.ts";
+import { systemClock } from "../../runtime/core/clock.ts";
 import { type Command, type Credit, type Ledger, Numbers, type Standing, bookedBy, drawCommand, readReply, readUnsettled, writeCommand } from "./commands.ts";
 import type { Draw } from "./draw.ts";
 import type { Gate } from "./gate.ts";
-import type { HostLine } from "./host-line.ts";
+import type { Line } from "./host-line.ts";
 import type { Model, Violation } from "./model.ts";
 import type { Tally } from "./tally.ts";
 
@@ -17,7 +18,8 @@ const AGAIN = new Set(["", "STORE_UNAVAILABLE", "SHUTTING_DOWN", "SHARD_LOST", "
 /** How a trap, or a loop, may end. */
 const FAULTS = new Set(["GUEST_TRAP", "GUEST_FUEL_EXHAUSTED", "DEAD_LETTERED"]);
 
-const CALL_DEADLINE_MS = 20_000;
+/** The caller's own time was up: the host need not say when to come again. */
+const OWN_TIME = new Set(["", "DEADLINE_EXCEEDED"]);
 const REMEMBERED = 12;
 
 export interface LaneSetting {
@@ -26,7 +28,8 @@ export interface LaneSetting {
   readonly ledgers: readonly Ledger[];
   readonly draw: Draw;
   readonly model: Model;
-  readonly line: HostLine;
+  readonly line: Line;
+  readonly callDeadlineMs: number;
   readonly gate: Gate;
   readonly tally: Tally;
   readonly stop: AbortSignal;
@@ -53,11 +56,19 @@ export class Lane {
   readonly #numbers = new Numbers();
   readonly #remembered: Remembered[] = [];
   #messages = 0;
+  #longestMs = 0;
   /** What it waits for at the moment, for the report of a violation. */
   doing = "";
 
   constructor(setting: LaneSetting) {
     this.#set = setting;
+  }
+
+  /** The longest time from a message's first sending to its answer, since this was asked last. */
+  takeLongestMs(): number {
+    const longest = this.#longestMs;
+    this.#longestMs = 0;
+    return longest;
   }
 
   /** Until `stop`. Never rejects. */
@@ -154,16 +165,17 @@ export class Lane {
 
   /** Reads are to be answered, or refused with a reason that says to come again. */
   async #look(): Promise<void> {
-    const { draw, line, ledgers, sessionId, stop, tally } = this.#set;
+    const { callDeadlineMs: deadlineMs, draw, line, ledgers, sessionId, stop, tally } = this.#set;
     const place = { sessionId, agentId: draw.one(ledgers).agentId };
     const call = draw.one(["getAgentStatus", "listMessages", "getAgent"] as const);
     this.doing = call;
-    const { agents } = await line.client();
+    const client = await line.client();
     try {
-      await agents[call](place, { deadlineMs: CALL_DEADLINE_MS, signal: stop, retries: 0 });
+      await client.agents[call](place, { deadlineMs, signal: stop, retries: 0 });
       tally.count("reads answered");
     } catch (thrown) {
       const error = ClientError.from(thrown);
+      this.#refusedBy(client, error);
       if (!AGAIN.has(error.reason)) this.#violated("read", `${call} to be answered`, show({ kind: "error", error }));
       else if (error.reason !== "") tally.count(`reads refused ${error.reason}`);
     }
@@ -175,26 +187,40 @@ export class Lane {
   }
 
   async #send(ledger: Ledger, content: string, messageId = `${this.#set.run}-${this.#set.name}-${++this.#messages}`): Promise<{ readonly answer: Answer; readonly messageId: string }> {
-    const { line, sessionId, stop, tally } = this.#set;
+    const { callDeadlineMs: deadlineMs, line, sessionId, stop, tally } = this.#set;
+    const began = systemClock.monotonic();
     for (let attempt = 0; ; attempt++) {
       this.doing = `${content} to ${ledger.name} as ${messageId}, attempt ${attempt + 1}`;
       stop.throwIfAborted();
       const client = await line.client();
       try {
-        const { response } = await client.agents.sendMessage({ sessionId, agentId: ledger.agentId, message: { messageId, content } }, { deadlineMs: CALL_DEADLINE_MS, signal: stop });
-        tally.count("messages answered");
+        const { response } = await client.agents.sendMessage({ sessionId, agentId: ledger.agentId, message: { messageId, content } }, { deadlineMs, signal: stop, retries: 0 });
+        this.#answered(began);
         return { messageId, answer: { kind: "reply", text: response?.content ?? "" } };
       } catch (thrown) {
         const error = ClientError.from(thrown);
         if (!AGAIN.has(error.reason)) {
-          tally.count("messages answered");
+          this.#answered(began);
           return { messageId, answer: { kind: "error", error } };
         }
+        this.#refusedBy(client, error);
         this.doing += `, after ${error.reason} ${error.message}`;
         tally.count("messages sent again");
         await pause(Math.min(200, 5 * 2 ** Math.min(attempt, 6)), undefined, { signal: stop });
       }
     }
+  }
+
+  #answered(began: number): void {
+    this.#longestMs = Math.max(this.#longestMs, systemClock.monotonic() - began);
+    this.#set.tally.count("messages answered");
+  }
+
+  #refusedBy(client: SirsiClient, { reason, retryAfterMs, rpcName }: ClientError): void {
+    const { line, tally } = this.#set;
+    tally.count(`refusals ${reason === "" ? `no answer (${rpcName})` : reason}`);
+    if (OWN_TIME.has(reason)) line.avoid(client);
+    else if (retryAfterMs === null) tally.count(`refusals without a delay ${reason}`);
   }
 
   #write(command: Command, sequence: number): string {

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { systemClock } from "../../runtime/core/clock.ts";
 import { SirsiError } from "../../runtime/core/errors.ts";
 import { CrashRun } from "./crash-run.ts";
-import { type CrashReport, reportOf, summaryOf, withReport } from "./crash-report.ts";
+import { type CrashReport, MARKS, markdownOf, reportOf, summaryOf, withBlock } from "./crash-report.ts";
 import { boundedFiles, mountedDisk } from "./disk.ts";
 import type { Violation } from "./model.ts";
 import { type CrashOptions, HELP, readOptions } from "./options.ts";
@@ -54,7 +54,10 @@ function keep(directory: string, run: CrashRun, violations: readonly Violation[]
 }
 
 async function main(): Promise<number> {
-  const options = readOptions(argv.slice(2));
+  const args = argv.slice(2);
+  // Loaded when asked for: its servers' clients are of no use to a single host.
+  if (args.includes("--fleet")) return await (await import("./fleet/fleet-crash.ts")).crashFleet(args);
+  const options = readOptions(args);
   if (options.help) {
     stdout.write(HELP);
     return 0;
@@ -62,7 +65,7 @@ async function main(): Promise<number> {
   const report = await crash(options);
   stdout.write(`\n${summaryOf(report)}\n`);
   if (options.report !== null) writeFileSync(options.report, `${JSON.stringify(report, null, 2)}\n`);
-  if (options.writeDocs) writeFileSync(PAGE, withReport(readFileSync(PAGE, "utf8"), report));
+  if (options.writeDocs) writeFileSync(PAGE, withBlock(readFileSync(PAGE, "utf8"), MARKS, markdownOf(report)));
   return report.violations.length === 0 ? 0 : 1;
 }
 

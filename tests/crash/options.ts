@@ -4,6 +4,7 @@ import { SirsiError } from "../../runtime/core/errors.ts";
 
 export const HELP = `npm run crash -- [options]
 
+  --fleet         several hosts with NATS, PostgreSQL and Redis, and their faults; it has options of its own, see --fleet --help
   --minutes N     how long to go on (default 1)
   --kills K       stop after so many kills, if that comes first
   --seed S        the plan: commands, kills, fault points, swaps (default 1)
@@ -65,7 +66,7 @@ export function readOptions(args: readonly string[]): CrashOptions {
   };
 }
 
-function number(name: string, text: string, min: number, whole = true): number {
+export function number(name: string, text: string, min: number, whole = true): number {
   const value = Number(text);
   if (Number.isFinite(value) && value >= min && (!whole || Number.isInteger(value))) return value;
   throw new SirsiError("INVALID_ARGUMENT", `${name} must be a ${whole ? "whole " : ""}number, ${min} at least; got ${JSON.stringify(text)}`);

@@ -19,7 +19,8 @@ import type { Tally } from "./tally.ts";
 import { Verifier } from "./verify.ts";
 
 /** Words of ballast of the ledgers, in turn: from none to a megabyte. */
-const BALLAST_WORDS = [256, 262_144, 0, 16_384];
+export const BALLAST_WORDS = [256, 262_144, 0, 16_384];
+const CALL_DEADLINE_MS = 20_000;
 
 export interface Stage extends AsyncDisposable {
   readonly dataDir: string;
@@ -59,7 +60,7 @@ export async function openStage({ directory, disk, seed, agents, clients, tally,
   const swapper = new Swapper(builds, first, tally, onViolation);
   const run = `s${seed}`;
   const lanes = Array.from({ length: clients }, (_, i) => `l${i}`).map(
-    (name) => new Lane({ name, sessionId, ledgers, draw: new Draw(seed, `lane ${name}`), model, line, gate, tally, stop: stop.signal, run, sick: () => swapper.sick, onViolation }),
+    (name) => new Lane({ name, sessionId, ledgers, draw: new Draw(seed, `lane ${name}`), model, line, callDeadlineMs: CALL_DEADLINE_MS, gate, tally, stop: stop.signal, run, sick: () => swapper.sick, onViolation }),
   );
   const running = lanes.map((lane) => lane.run());
   const books = new StoreBooks(dataDir, ledgers);

@@ -11,6 +11,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { GuestEmitSchema } from "../../runtime/contract/gen/sirsi/agent/v1/guest_pb.ts";
 import type { Ledger } from "./commands.ts";
 import type { Violation } from "./model.ts";
+import type { LiveBooks } from "./verify.ts";
 
 const FILE = "sirsi.db";
 
@@ -44,7 +45,7 @@ interface Books {
   readonly wait: Row | null;
 }
 
-export class StoreBooks {
+export class StoreBooks implements LiveBooks {
   readonly #dataDir: string;
   readonly #names: ReadonlyMap<string, string>;
   /** What an agent had come to at the last look: nothing goes back. */
@@ -151,12 +152,10 @@ export class StoreBooks {
     });
   }
 
-  /** By agent id; also while a host runs. */
   digests(): ReadonlyMap<string, string> {
     return this.#live((db) => new Map(db.prepare("SELECT agent_id, digest FROM agents").all().map((row) => [String(row["agent_id"]), String(row["digest"])])));
   }
 
-  /** `notes`: by key, null for a document that was removed. Also while a host runs. */
   checkDocuments(notes: ReadonlyMap<string, number | null>): Violation[] {
     const rows = this.#live((db) => db.prepare("SELECT key, bytes FROM documents").all());
     const found = new Map(rows.map((row) => [String(row["key"]), Buffer.from(row["bytes"] as Uint8Array).toString()]));

@@ -10,7 +10,6 @@ import type { Ledger } from "./commands.ts";
 import type { LedgerBuilds } from "./ledger-builds.ts";
 import type { Model, Violation } from "./model.ts";
 import { type Report, readReport } from "./report.ts";
-import type { StoreBooks } from "./store-books.ts";
 
 /** How long timers, told messages and swaps may take to come to rest. */
 const SETTLE_MS = 25_000;
@@ -18,12 +17,20 @@ const SETTLE_MS = 25_000;
 const MOVES_MAX = 5;
 const CALL_DEADLINE_MS = 15_000;
 
+/** What the verifier reads of the store itself, while hosts serve. */
+export interface LiveBooks {
+  /** Digests of the revisions that agents are on, by agent id. */
+  digests(): ReadonlyMap<string, string> | Promise<ReadonlyMap<string, string>>;
+  /** `notes`: by key, null for a document that was removed. */
+  checkDocuments(notes: ReadonlyMap<string, number | null>): Violation[] | Promise<Violation[]>;
+}
+
 export interface VerifySetting {
   readonly model: Model;
   readonly builds: LedgerBuilds;
   readonly sessionId: string;
   readonly ledgers: readonly Ledger[];
-  readonly books: StoreBooks;
+  readonly books: LiveBooks;
   readonly run: string;
 }
 
@@ -49,7 +56,7 @@ export class Verifier {
       if (systemClock.monotonic() > until) break;
       if (open.length > 0) await pause(60, undefined, { signal: stop });
     }
-    return [...model.check(reports), ...(await this.#checkBuilds(reports, client, stop)), ...this.#set.books.checkDocuments(model.notes()), ...(await this.#audit(client, until, stop))];
+    return [...model.check(reports), ...(await this.#checkBuilds(reports, client, stop)), ...(await this.#set.books.checkDocuments(model.notes())), ...(await this.#audit(client, until, stop))];
   }
 
   async #report(ledger: Ledger, client: SirsiClient, stop: AbortSignal): Promise<Report> {
@@ -72,13 +79,13 @@ export class Verifier {
   async #checkBuilds(reports: ReadonlyMap<string, Report>, client: SirsiClient, stop: AbortSignal): Promise<Violation[]> {
     const { books, builds, ledgers } = this.#set;
     const violations: Violation[] = [];
-    let digests = books.digests();
+    let digests = await books.digests();
     for (const ledger of ledgers) {
       let build = reports.get(ledger.name)?.build ?? "none";
       for (let looks = 0; looks < MOVES_MAX && builds.kindOf(digests.get(ledger.agentId) ?? "") !== build; looks++) {
         const before = digests.get(ledger.agentId) ?? "";
         build = (await this.#report(ledger, client, stop)).build;
-        digests = books.digests();
+        digests = await books.digests();
         if (digests.get(ledger.agentId) !== before || builds.kindOf(before) === build) continue;
         violations.push({ what: "revision", ledger: ledger.name, expected: `build ${builds.kindOf(before)} of ${before.slice(0, 12)}, which the store names`, found: build });
         break;

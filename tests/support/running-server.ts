@@ -4,6 +4,9 @@ import { natsService } from "../../scripts/services/nats.ts";
 import { redisService } from "../../scripts/services/redis.ts";
 import { isAlive, startInNewDirectory, until, type Service, type ServiceRecord, type StartOptions } from "../../scripts/services/service.ts";
 
+/** PostgreSQL waits for its clients at SIGTERM. */
+const ORDERLY: Readonly<Record<string, NodeJS.Signals>> = { postgres: "SIGINT" };
+
 type Wishes = Omit<StartOptions, "directory">;
 
 export class RunningServer implements AsyncDisposable {
@@ -50,6 +53,14 @@ export class RunningServer implements AsyncDisposable {
     if (!(await this.#service.isRunning(this.#record))) return;
     process.kill(pid, "SIGKILL");
     await until(() => !isAlive(pid), 10_000, () => `process ${pid} does not die`);
+  }
+
+  /** As its operator stops it; what it had on disk stays. Repeatable. */
+  async halt(): Promise<void> {
+    const { pid } = this;
+    if (!(await this.#service.isRunning(this.#record))) return;
+    process.kill(pid, ORDERLY[this.#service.name] ?? "SIGTERM");
+    await until(() => !isAlive(pid), 30_000, () => `process ${pid} does not stop`);
   }
 
   /** After it was killed: where it was, with what it had on disk. */

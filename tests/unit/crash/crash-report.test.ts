@@ -1,6 +1,6 @@
 /** What a run of the crash tests says of itself, and what its command line takes. */
 import { describe, expect, it } from "vitest";
-import { MARKS, markdownOf, reportOf, summaryOf, withReport } from "../../crash/crash-report.ts";
+import { MARKS, markdownOf, reportOf, summaryOf, withBlock } from "../../crash/crash-report.ts";
 import { readOptions } from "../../crash/options.ts";
 import { Tally } from "../../crash/tally.ts";
 
@@ -29,12 +29,12 @@ describe("the report", () => {
 
   it("replaces its block of a page, and leaves a page without one alone", () => {
     const page = `before\n${MARKS.begin}\nold\n${MARKS.end}\nafter\n`;
-    const written = withReport(page, sample());
+    const written = withBlock(page, MARKS, markdownOf(sample()));
     expect(written).toMatch(/^before\n/);
     expect(written).toContain("Seed 9");
     expect(written).not.toContain("old");
-    expect(withReport(written, sample())).toBe(written);
-    expect(withReport("nothing here", sample())).toBe("nothing here");
+    expect(withBlock(written, MARKS, markdownOf(sample()))).toBe(written);
+    expect(withBlock("nothing here", MARKS, markdownOf(sample()))).toBe("nothing here");
   });
 });
 
