@@ -9,7 +9,8 @@
  * Invariants: (1) publishing never waits and never throws; (2) each event is published
  * once, under an id that is its own wherever it is read; (3) nothing is published while
  * this host may not speak for its agents (D5); (4) sequences of one following rise
- * strictly, without gap or repeat as far as there is a stream.
+ * strictly, without repeat, and without gap: where one shows, the following ends with
+ * EVENTS_NOT_KEPT.
  */
 import type { HostEvent, PublishEvent } from "../agent/agents.ts";
 import type { Bus } from "../bus/bus.ts";
@@ -22,6 +23,7 @@ import { newId } from "../core/ids.ts";
 import type { Logger } from "../observe/logger.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { cloudEventHeaders } from "./cloud-event.ts";
+import { EventChains, EventNumbers } from "./event-chain.ts";
 import { EventFollower, FOLLOWER_BUFFER } from "./event-follower.ts";
 import { eventsSubject, topicSubject } from "./event-subjects.ts";
 import { type HeardEvent, hearEvent } from "./heard-event.ts";
@@ -51,22 +53,20 @@ type Follower = EventFollower<HeardEvent>;
 export class FleetEventLog implements SessionEvents {
   readonly stream: EventStream;
   readonly #deps: FleetEventLogDeps;
-  /** Of this log, and what every event id begins with. */
-  readonly #logId: string;
+  readonly #numbers: EventNumbers;
   readonly #followers = new Map<string, Set<Follower>>();
   readonly #channels = new Map<string, LiveChannel>();
   readonly #ended = new BoundedCache<string, true>(ENDED_REMEMBERED);
-  #count = 0;
   #busFailing = false;
 
   constructor(deps: FleetEventLogDeps) {
     this.#deps = deps;
     this.stream = deps.stream;
-    this.#logId = newId(deps.clock.now());
+    this.#numbers = new EventNumbers(newId(deps.clock.now()));
   }
 
   readonly publish: PublishEvent = (event) => {
-    this.#publish(event, `${this.#logId}.${++this.#count}`);
+    if (this.#deps.held()) this.#publish(event, this.#numbers.next(event.sessionId));
   };
 
   /** Nothing to be known here: the stream itself tells a session's first event. */
@@ -74,12 +74,13 @@ export class FleetEventLog implements SessionEvents {
 
   /** Under an id that every host would give it, so that a stream keeps the first one alone. */
   end(sessionId: string, last: HostEvent): void {
-    if (this.#ended.get(sessionId) === true) return;
+    if (this.#ended.get(sessionId) === true || !this.#deps.held()) return;
     this.#ended.set(sessionId, true);
     this.#publish(last, `${sessionId}.ended`);
   }
 
   forget(sessionId: string): void {
+    this.#numbers.forget(sessionId);
     if (this.#deps.held()) this.stream.forget(eventsSubject(this.#deps.prefix, sessionId));
     for (const follower of this.#followers.get(sessionId) ?? []) follower.end();
   }
@@ -106,6 +107,7 @@ export class FleetEventLog implements SessionEvents {
 
   #followStream(sessionId: string, options: FollowOptions): Follower {
     let reading: Reading | null = null;
+    const chains = new EventChains();
     const follower = this.#follower(sessionId, options, () => reading?.close());
     // Of what comes, a session that is over has nothing.
     if (!options.live && options.fromSequence === 0n) follower.end();
@@ -118,6 +120,7 @@ export class FleetEventLog implements SessionEvents {
       entry: ({ sequence, data }) => {
         const heard = hearEvent(data, BigInt(sequence));
         if (heard === null) return;
+        if (!chains.follows(heard.message.eventId)) follower.fail(missed(sequence));
         follower.offer(heard);
         if (heard.isLast) follower.end();
       },
@@ -169,8 +172,7 @@ export class FleetEventLog implements SessionEvents {
   }
 
   #publish(event: HostEvent, eventId: string): void {
-    const { clock, prefix, held, metrics } = this.#deps;
-    if (!held()) return;
+    const { clock, prefix, metrics } = this.#deps;
     const at = clock.now();
     const data = encodeEvent(placedMessage(event, { eventId, at, sequence: 0n }));
     this.stream.append(eventsSubject(prefix, event.sessionId), eventId, data, cloudEventHeaders(event, eventId, at, prefix));
@@ -189,6 +191,12 @@ export class FleetEventLog implements SessionEvents {
       this.#busFailing = true;
     }
   }
+}
+
+function missed(sequence: number): SirsiError {
+  return new SirsiError("EVENTS_NOT_KEPT", `events before sequence ${sequence} came faster than they could be read, or were lost on their way to the stream. Follow again from ${sequence}, and read the current state for what was missed`, {
+    metadata: { oldest_sequence: String(sequence) },
+  });
 }
 
 function notKept(from: bigint, reason: string): SirsiError {

@@ -65,9 +65,18 @@ export class JetStreamApi {
     return this.#call(`CONSUMER.CREATE.${stream}.${config.name}.${config.filter_subject}`, { stream_name: stream, config, action: "create" });
   }
 
-  /** The oldest or the newest message of a subject; null when there is none. */
-  async edgeOf(stream: string, subject: string, edge: "oldest" | "newest"): Promise<StreamEntry | null> {
-    const outcome = await this.#call<StoredMessage>(`STREAM.MSG.GET.${stream}`, edge === "newest" ? { last_by_subj: subject } : { seq: 1, next_by_subj: subject });
+  /** The newest message of a subject; null when there is none. */
+  newestOf(stream: string, subject: string): Promise<StreamEntry | null> {
+    return this.#message(stream, { last_by_subj: subject });
+  }
+
+  /** The first one of a subject from a sequence on; null when there is none. */
+  firstFrom(stream: string, subject: string, sequence: number): Promise<StreamEntry | null> {
+    return this.#message(stream, { seq: sequence, next_by_subj: subject });
+  }
+
+  async #message(stream: string, which: object): Promise<StreamEntry | null> {
+    const outcome = await this.#call<StoredMessage>(`STREAM.MSG.GET.${stream}`, which);
     if (outcome.kind === "fault") {
       if (outcome.fault.code === JS.messageNotFound) return null;
       throw apiFailure("read a message", outcome.fault);

@@ -13,6 +13,11 @@ export interface SubjectLook {
   readonly maxPerSubject: number;
 }
 
+/** So near to its limit that the subject may give up its oldest while somebody begins to read. */
+export function isNearlyFull({ count, maxPerSubject }: SubjectLook): boolean {
+  return count >= maxPerSubject * 0.75;
+}
+
 export function keepsFrom(from: number, { first, last, count, maxPerSubject }: SubjectLook): "yes" | "ahead" | "look" {
   if (from > last + 1) return "ahead";
   if (from > last) return "yes";

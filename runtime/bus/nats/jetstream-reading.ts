@@ -7,8 +7,9 @@
  *
  * R1 The reader gets each entry once, in order: a consumer whose deliveries have a gap is
  *    left for a new one that begins after the last entry that was given.
- * R2 It never goes on behind a hole: before each consumer the stream must show that nothing
- *    from the next entry on is gone, else the reading fails with EVENTS_NOT_KEPT.
+ * R2 It does not begin behind a hole: before each consumer the stream must show that nothing
+ *    from the next entry on is gone, else the reading fails with EVENTS_NOT_KEPT. What the
+ *    stream lets go while a consumer lags behind it, the server does not tell.
  * R3 What an earlier consumer still sends is not heard: each has a subject of its own.
  */
 import { AckPolicy, DeliverPolicy, ReplayPolicy, nanos, type StreamInfo } from "nats";
@@ -17,7 +18,7 @@ import type { Clock, Timer } from "../../core/clock.ts";
 import { SirsiError } from "../../core/errors.ts";
 import type { BusMessage, Subscription } from "../bus.ts";
 import type { Reading, StreamReader } from "../event-stream.ts";
-import { keepsFrom } from "./jetstream-kept.ts";
+import { isNearlyFull, keepsFrom } from "./jetstream-kept.ts";
 import { JS, apiFailure, type JetStreamApi } from "./jetstream-api.ts";
 import type { FoundStream } from "./jetstream-setup.ts";
 import type { NatsBus } from "./nats-bus.ts";
@@ -49,6 +50,8 @@ export class JetStreamReading implements Reading {
   /** The lowest sequence that the reader has yet to see; 0 while it is not known where it begins. */
   #next: number;
   #subscription: Subscription | null = null;
+  /** What this consumer has to begin with; null for whatever comes. */
+  #mustBeFirst: number | null = null;
   /** Deliveries of this consumer so far. */
   #delivered = 0;
   #heardAt = 0;
@@ -80,6 +83,7 @@ export class JetStreamReading implements Reading {
   /** The connection is lost, and the consumer with it. */
   wait(): void {
     this.#turn += 1;
+    this.#mustBeFirst = null;
     this.#retry?.cancel();
     this.#subscription?.close();
     this.#subscription = null;
@@ -131,7 +135,7 @@ export class JetStreamReading implements Reading {
     const { api } = this.#home;
     if (this.#next === 0) {
       // Both are on their way before anything that is appended later.
-      const [outcome, newest] = await Promise.all([api.streamInfo(stream.name), api.edgeOf(stream.name, this.#subject, "newest")]);
+      const [outcome, newest] = await Promise.all([api.streamInfo(stream.name), api.newestOf(stream.name, this.#subject)]);
       if (turn !== this.#turn) return;
       const { last_seq: last } = this.#requireInfo(outcome).state;
       this.#next = last + 1;
@@ -150,15 +154,18 @@ export class JetStreamReading implements Reading {
     throw apiFailure("tell about the stream", outcome.fault);
   }
 
-  /** R2. */
+  /** R2. Of a subject that is nearly full it also notes what must come first, for it may go before it is read. */
   async #requireKept({ name, maxPerSubject }: FoundStream, { state }: StreamInfo): Promise<void> {
-    const count = state.subjects?.[this.#subject] ?? 0;
-    const verdict = keepsFrom(this.#next, { first: state.first_seq, last: state.last_seq, count, maxPerSubject });
-    if (verdict === "yes") return;
-    if (verdict === "ahead") throw notKept(this.#next, null, `the stream has come to ${state.last_seq} only, so that sequence is of another one, which is gone`);
-    const oldest = await this.#home.api.edgeOf(name, this.#subject, "oldest");
-    if (oldest !== null && (oldest.sequence <= this.#next || this.#home.isFirst(oldest.data))) return;
-    throw notKept(this.#next, oldest?.sequence ?? state.last_seq + 1, "they are no longer kept");
+    const { api, isFirst } = this.#home;
+    const from = this.#next;
+    const look = { first: state.first_seq, last: state.last_seq, count: state.subjects?.[this.#subject] ?? 0, maxPerSubject };
+    const verdict = keepsFrom(from, look);
+    if (verdict === "ahead") throw notKept(from, null, `the stream has come to ${look.last} only, so that sequence is of another one, which is gone`);
+    if (verdict === "look") {
+      const oldest = await api.firstFrom(name, this.#subject, 1);
+      if (oldest === null || (oldest.sequence > from && !isFirst(oldest.data))) throw notKept(from, oldest?.sequence ?? look.last + 1, "they are no longer kept");
+    }
+    if (isNearlyFull(look)) this.#mustBeFirst = (await api.firstFrom(name, this.#subject, from))?.sequence ?? null;
   }
 
   async #consume(stream: FoundStream, turn: number): Promise<void> {
@@ -200,10 +207,12 @@ export class JetStreamReading implements Reading {
     }
     const place = placeOf(message.reply);
     if (place === null) return;
-    if (place.delivery !== this.#delivered + 1) {
+    const isHole = place.delivery !== this.#delivered + 1 || (this.#mustBeFirst !== null && place.sequence !== this.#mustBeFirst);
+    if (isHole) {
       this.#restart();
       return;
     }
+    this.#mustBeFirst = null;
     this.#delivered = place.delivery;
     if (place.sequence < this.#next) return;
     this.#next = place.sequence + 1;
