@@ -28,8 +28,9 @@ async function run(directory: string, port: number): Promise<ServiceRecord> {
 
 async function start({ directory, port: wanted, config = "" }: StartOptions): Promise<ServiceRecord> {
   const port = wanted ?? (await freePort());
-  const store = join(directory, "jetstream");
-  const lines = [config, `listen: "127.0.0.1:${port}"`, `pid_file: ${JSON.stringify(pidFileOf(directory))}`, `jetstream { store_dir: ${JSON.stringify(store)} }`];
+  // A line of its own takes the place of ours: `jetstream: false` for a server without it.
+  const jetstream = /^jetstream\b/m.test(config) ? "" : `jetstream { store_dir: ${JSON.stringify(join(directory, "jetstream"))} }`;
+  const lines = [config, `listen: "127.0.0.1:${port}"`, `pid_file: ${JSON.stringify(pidFileOf(directory))}`, jetstream];
   await writeFile(configOf(directory), `${lines.join("\n")}\n`, { mode: 0o600 });
   return await run(directory, port);
 }

@@ -1,7 +1,7 @@
 /** Hosts that publish and follow events over one NATS, each on a connection of its own. */
 import { expect, vi } from "vitest";
 import type { HostEvent } from "../../runtime/agent/agents.ts";
-import type { NatsBus } from "../../runtime/bus/nats/index.ts";
+import type { NatsBus, NatsBusOptions } from "../../runtime/bus/nats/index.ts";
 import type { AgentEvent } from "../../runtime/contract/gen/sirsi/agent/v1/events_pb.ts";
 import { systemClock } from "../../runtime/core/clock.ts";
 import { newId } from "../../runtime/core/ids.ts";
@@ -15,13 +15,14 @@ export const STREAM = "test_agents_events";
 export interface EventHost {
   readonly bus: NatsBus;
   readonly events: FleetEventLog;
-  readonly logged: string[];
+  /** What the bus complains of, as "subject: code". */
+  readonly reported: string[];
 }
 
-export async function openEventHost(rig: NatsRig, url: string, changes: Partial<FleetEventsOptions> = {}): Promise<EventHost> {
-  const { bus, logged } = await rig.open(url);
+export async function openEventHost(rig: NatsRig, url: string, changes: Partial<FleetEventsOptions> = {}, connection: Partial<NatsBusOptions> = {}): Promise<EventHost> {
+  const { bus, reported } = await rig.open(url, connection);
   const events = await openFleetEvents({ bus, prefix: PREFIX, clock: systemClock, eventsKept: 1_000, held: () => true, log: silentLogger, metrics: null, ...changes });
-  return { bus, events, logged };
+  return { bus, events, reported };
 }
 
 export const newSession = () => newId(systemClock.now());
