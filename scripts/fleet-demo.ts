@@ -9,13 +9,14 @@
  */
 import { exit, stderr } from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Host } from "../runtime/client/index.ts";
+import { type Host, ModuleState } from "../runtime/client/index.ts";
 import { type Clock, systemClock } from "../runtime/core/clock.ts";
 import { SirsiError } from "../runtime/core/errors.ts";
 import { check, heading, seconds, tell } from "./demo/narration.ts";
 import { buildNextCounter } from "./demo/stage.ts";
 import { type Increment, Traffic } from "./demo/traffic.ts";
 import { Doors } from "./fleet-demo/doors.ts";
+import { Follower } from "./fleet-demo/follower.ts";
 import { FleetStage } from "./fleet-demo/stage.ts";
 
 const HOSTS = [["h1", "a"], ["h2", "b"], ["h3", "c"]] as const;
@@ -86,14 +87,19 @@ async function opening(play: Play): Promise<void> {
   const began = clock.monotonic();
   for (const server of await stage.startServers()) tell(`   ${server}`);
   tell(`   the servers are up in ${seconds(clock.monotonic() - began)}`);
-  for (const [name, zone] of HOSTS) {
-    const started = clock.monotonic();
+  const started = clock.monotonic();
+  const start = async ([name, zone]: readonly [string, string]) => {
     const host = await stage.startHost(name, zone);
     doors.open(name, host.grpcAddress);
     tell(`   ${name} is ready in ${seconds(clock.monotonic() - started)}: gRPC ${host.grpcAddress}, process ${host.pid}`);
-  }
+  };
+  const [first, ...others] = HOSTS;
+  await start(first);
+  await Promise.all(others.map(start));
+  await until(async () => (await Promise.all(HOSTS.map(([name]) => play.hosts(name)))).every((hosts) => hosts.length === HOSTS.length && hosts.every(({ state }) => state === "active")));
+  const active = (await Promise.all(HOSTS.map(async ([name]) => (await doors.at(name).modules.listModules({})).modules))).map((modules) => modules.filter(({ state }) => state === ModuleState.ACTIVE).length);
+  check(new Set(active).size === 1 && active[0] === 2, "each sees the others, and runs the modules that only h1 was given", `the hosts have ${active.join(", ")} active modules`);
   const fleet = await doors.at("h1").operator.getFleet({});
-  check(fleet.inFleet && fleet.hosts.length === HOSTS.length, "each sees the others", `h1 sees ${fleet.hosts.map(({ name }) => name).join(", ")}`);
   const unwell = Object.entries(fleet.servers).filter(([, wrong]) => wrong !== "");
   check(unwell.length === 0, `${Object.keys(fleet.servers).toSorted().join(", ")} are well`, unwell.map(([name, wrong]) => `${name}: ${wrong}`).join("; "));
 }
@@ -103,14 +109,8 @@ async function placement(play: Play): Promise<void> {
   const { doors } = play;
   const { session } = await doors.at("h1").agents.createSession({ userId: "fleet-demo" });
   play.sessionId = session?.sessionId ?? "";
-  const spawned = new Set<string>();
-  const events = doors.at("h3").agents.streamEvents({ sessionId: play.sessionId, eventTypes: ["AGENT_SPAWNED"], fromSequence: 1n });
-  const followed = (async () => {
-    for await (const { event } of events) {
-      if (event !== undefined) spawned.add(event.sourceAgentId);
-      if (spawned.size === COUNTERS + SLEEPERS) return;
-    }
-  })();
+  const follower = new Follower(doors.at("h3").agents.streamEvents({ sessionId: play.sessionId, eventTypes: ["AGENT_SPAWNED"] }));
+  await follower.hears(() => scout(play));
   const spawn = async (agentType: string, into: string[]) => {
     const { agent } = await doors.any.agents.createAgent({ sessionId: play.sessionId, agentType });
     into.push(agent?.agentId ?? "");
@@ -119,10 +119,16 @@ async function placement(play: Play): Promise<void> {
   const hosts = await play.hosts("h2");
   const carried = hosts.map(({ agents }) => Number(agents));
   check(carried.every((count) => count > 0) && sum(carried) === COUNTERS + SLEEPERS, hosts.map(({ agents, name }) => `${name} has ${agents}`).join(", "), `the hosts have ${carried.join(", ")} agents`);
-  await followed;
-  events.cancel();
-  check(true, `the events of all ${spawned.size} spawns arrived at h3's door`, "");
+  await until(() => [...play.counters, ...play.sleepers].every((agentId) => follower.heard(agentId)));
+  follower.close();
+  check(true, `the events of all ${COUNTERS + SLEEPERS} spawns arrived at h3's door`, "");
   await play.show("h2", "host", "list");
+}
+
+/** An agent that is gone again. */
+async function scout({ doors, sessionId }: Play): Promise<void> {
+  const { agent } = await doors.any.agents.createAgent({ sessionId, agentType: "relay" });
+  await doors.any.agents.deleteAgent({ sessionId, agentId: agent?.agentId ?? "" });
 }
 
 async function death(play: Play): Promise<void> {

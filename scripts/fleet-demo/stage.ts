@@ -10,6 +10,7 @@ import { basename, join } from "node:path";
 import { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { SETTINGS } from "../../runtime/config/index.ts";
 import { SirsiError } from "../../runtime/core/errors.ts";
 import { type HostProcess, startHostProcess } from "../host-process.ts";
 import { natsService } from "../services/nats.ts";
@@ -56,16 +57,18 @@ export class FleetStage {
     return [
       `[store]\nurl = ${url("postgres")}`,
       `[event_bus]\nservers = [${url("nats")}]\nuser = "${HOST_LOGIN.user}"\npassword = "${HOST_LOGIN.password}"`,
-      `[context]\nurl = ${url("redis")}`,
+      ...(SETTINGS.some(({ key }) => key === "context.url") ? [`[context]\nurl = ${url("redis")}`] : []),
       "[agents]\nexchanges_kept = 1000",
       `[log]\nlevel = "warn"\nformat = "json"`,
     ].join("\n\n");
   }
 
+  /** The first one has the modules; the others get them from their fleet. */
   async startHost(name: string, zone: string): Promise<HostProcess> {
     const home = join(this.directory, name);
     const modulesDir = join(home, "modules");
-    if (!existsSync(modulesDir)) this.#furnish(modulesDir);
+    if (this.#hosts.size === 0) this.#furnish(modulesDir);
+    else mkdirSync(modulesDir, { recursive: true });
     const host = await startHostProcess({
       cwd: this.directory,
       dataDir: join(home, "data"),
