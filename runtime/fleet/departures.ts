@@ -29,7 +29,7 @@ export type HandedOver =
 
 export interface DeparturesConfig {
   readonly clock: Clock;
-  readonly store: Pick<FleetStore, "giveAgents" | "listOwned">;
+  readonly store: Pick<FleetStore, "giveAgents" | "listOwned" | "countOwned">;
   readonly fleet: Fleet;
   readonly log: Logger;
   readonly isHere: (agentId: string) => boolean;
@@ -150,11 +150,13 @@ export class Departures {
 
   #progress({ moved, left, failed, pauses, startedAt, lastFailure }: Tally, done: boolean): DrainProgress {
     const elapsedMs = this.#config.clock.monotonic() - startedAt;
-    return { moved, left, failed, done, pauseP50Ms: pauses.quantile(0.5), pauseP99Ms: pauses.quantile(0.99), pauseMaxMs: pauses.maxMs, elapsedMs, lastFailure };
+    return { moved, left: Math.max(0, left), failed, done, pauseP50Ms: pauses.quantile(0.5), pauseP99Ms: pauses.quantile(0.99), pauseMaxMs: pauses.maxMs, elapsedMs, lastFailure };
   }
 
   async #drainAll(tally: Tally): Promise<void> {
-    const { clock, fleet, log, orphaned, setState } = this.#config;
+    const { clock, fleet, log, orphaned, setState, store } = this.#config;
+    // Another host asks for how far it is again and again, and may do so first when it is over.
+    if (fleet.self.state === "drained" && (await store.countOwned()) === 0) return;
     Object.assign(tally, newTally(clock.monotonic()));
     await setState("draining");
     if (!fleet.hosts.some(({ hostId, state }) => hostId !== fleet.self.hostId && state === "active")) {
@@ -162,10 +164,12 @@ export class Departures {
       throw new SirsiError("INVALID_ARGUMENT", "this host cannot be drained: no other host of the fleet takes agents; start one, or undrain one");
     }
     for (let round = 0; !this.#stop; round++) {
+      tally.left = await store.countOwned();
       const left = await this.#round(tally);
       orphaned();
       if (left === 0) {
         await setState("drained");
+        tally.left = 0;
         log.info({ moved: tally.moved, elapsedMs: Math.round(clock.monotonic() - tally.startedAt) }, "the host is drained: its agents are on others");
         return;
       }
@@ -183,8 +187,8 @@ export class Departures {
       const given = asleep.length === 0 ? [] : await store.giveAgents(asleep, null);
       forget(given);
       tally.moved += given.length;
+      tally.left -= given.length;
       failed += await this.#sendAll(page.filter((agentId) => isHere(agentId)), tally);
-      tally.left = failed;
       tally.failed = failed;
       const last = page.at(-1);
       if (last === undefined || page.length < PAGE) break;
@@ -202,6 +206,7 @@ export class Departures {
         const outcome = await this.#attempt(agentId);
         if (outcome.kind === "moved") {
           tally.moved++;
+          tally.left--;
           tally.pauses.record(outcome.pauseMs);
         } else {
           failed++;

@@ -222,6 +222,8 @@ export class FleetHost {
     for (;;) {
       const answer = await this.#link.ask(hostId, { case: "drain", value: { drain: true } }, { deadline: this.#config.clock.monotonic() + OPERATOR_ASK_MS, repeatable: true });
       const { moved, left, failed, ...rest } = valueOf(answer, "drain");
+      // Whoever looks at the hosts when the drain is over sees it.
+      if (rest.done) await this.#membership.refresh();
       yield { ...rest, moved: Number(moved), left: Number(left), failed: Number(failed), elapsedMs: Number(rest.elapsedMs) };
       if (rest.done) return;
     }

@@ -57,6 +57,7 @@ beforeEach(() => {
         for (const id of own) owners.set(id, to);
         return own;
       },
+      countOwned: async () => [...owners.values()].filter((owner) => owner === SELF).length,
       listOwned: async (after, limit) => [...owners].filter(([id, owner]) => owner === SELF && id > after).map(([id]) => id).toSorted().slice(0, limit),
     },
     isHere: (agentId) => here.has(agentId),
@@ -115,6 +116,31 @@ describe("a drain", () => {
     expect(end.lastFailure).toContain("it computes");
   });
 
+  test("tells how many are left as it goes", async () => {
+    fill(700, 2);
+    const began = Promise.withResolvers<void>();
+    const go = handOver;
+    handOver = async (agentId, give) => {
+      await began.promise;
+      return await go(agentId, give);
+    };
+    const lefts: number[] = [];
+    for await (const { left } of departures.drain()) {
+      lefts.push(left);
+      began.resolve();
+    }
+    // Of the first page those asleep have gone, while those in memory hold up the rest.
+    expect([lefts[0], lefts.at(-1)]).toEqual([202, 0]);
+  });
+
+  test("asked for again when it is over tells what it came to", async () => {
+    fill(7, 3);
+    const end = await drained();
+    expect(await drained()).toMatchObject({ moved: end.moved, left: 0, done: true });
+    owners.set("agent-new", SELF);
+    expect(await drained()).toMatchObject({ moved: 1, left: 0 });
+  });
+
   test("is refused when no other host takes agents, and the host goes on", async () => {
     fill(3, 3);
     states.set("b", "draining").set("c", "joining");
@@ -137,7 +163,7 @@ describe("a drain", () => {
     go.resolve();
     await back;
     expect(states.get("a")).toBe("active");
-    expect((await Promise.all([first, second])).map(({ moved }) => moved)).toEqual([0, 0]);
+    expect((await Promise.all([first, second])).map(({ left, moved }) => [moved, left])).toEqual([[0, 5], [0, 5]]);
     expect([...owners.values()]).toEqual(Array.from({ length: 5 }, () => SELF));
   });
 });
