@@ -68,6 +68,8 @@ export class FakeHost {
   /** Versions that were tried, in order. */
   readonly tried: string[] = [];
   modules!: FleetModules;
+  /** Bytes that were to be taken. */
+  installs = 0;
   /** Asks that come and go get lost. */
   cut = false;
   since: (module: string, digest: string) => number | null = () => null;
@@ -181,6 +183,7 @@ export class FakeHost {
   }
 
   async #install(bytes: Uint8Array) {
+    this.installs++;
     const to = this.#revision(bytes);
     const { name: module, version } = to.manifest;
     const from = this.views.get(module)?.active ?? null;

@@ -25,10 +25,10 @@
 import { create } from "@bufbuild/protobuf";
 import type { Bus } from "../../bus/bus.ts";
 import { type ModuleAnswer, ModuleAnswerSchema, type ModuleQuestion, ModuleQuestionSchema } from "../../contract/gen/sirsi/fleet/v1/fleet_pb.ts";
-import { type FleetModule as FleetModuleMessage, FleetModuleSchema } from "../../contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import type { Clock, Timer } from "../../core/clock.ts";
 import { SirsiError } from "../../core/errors.ts";
 import type { Fleet } from "../../fleet/fleet.ts";
+import type { FleetModuleView } from "../../fleet/fleet-operator.ts";
 import { SerialLanes } from "../../module/serial-lanes.ts";
 import type { ModuleRegistry } from "../../module/index.ts";
 import type { Logger } from "../../observe/index.ts";
@@ -285,11 +285,13 @@ export class FleetModules {
     });
     const take: Take = { generation, verdict };
     this.#takes.set(module, take);
-    const end = () => {
+    const end = (found: Verdict | null) => {
       if (this.#takes.get(module) === take) this.#takes.delete(module);
-      this.#settleSoon(module);
+      // What waits, or could not be tried, is tried again at the next look.
+      const decided = found !== null && found.kind !== "waits";
+      if (decided || this.#rows.get(module)?.generation !== generation) this.#settleSoon(module);
     };
-    verdict.then(end, end);
+    verdict.then(end, () => end(null));
     return verdict;
   }
 
@@ -384,12 +386,12 @@ export class FleetModules {
   }
 
   /** For GetFleet. Hosts that cannot be asked are left out of what differs. */
-  async describe(): Promise<FleetModuleMessage[]> {
+  async describe(): Promise<FleetModuleView[]> {
     const { store } = this.#ground;
     const [rows, hosts] = await Promise.all([store.listFleetModules(), this.#activeEverywhere()]);
     return rows.map(({ module, digest, version, generation }) => {
       const differingHosts = hosts.filter(({ active }) => (active[module] ?? "") !== (digest ?? "")).map(({ name }) => name);
-      return create(FleetModuleSchema, { module, digest: digest ?? "", version, generation: BigInt(generation), differingHosts });
+      return { module, digest, version, generation, differingHosts };
     });
   }
 

@@ -134,7 +134,7 @@ describe("a module that is changed on one host of a fleet", () => {
     await later(() => expect(b.tried).toEqual(["2.0.0"]));
     await soon(() => expect(b.error()).toBe("2.0.0 trapped"));
     rig.clock.advance(60_000);
-    expect(await a.modules.describe()).toMatchObject([{ module: "m", digest: digest("2.0.0"), version: "2.0.0", generation: 2n, differingHosts: ["b"] }]);
+    expect(await a.modules.describe()).toMatchObject([{ module: "m", digest: digest("2.0.0"), version: "2.0.0", generation: 2, differingHosts: ["b"] }]);
     expect([b.tried, b.version(), a.version()]).toEqual([["2.0.0"], "1.0.0", "2.0.0"]);
   });
 
@@ -217,6 +217,17 @@ describe("a host that joins", () => {
     expect(b.version()).toBeNull();
     expect(await a.modules.describe()).toMatchObject([{ module: "m", differingHosts: ["b"] }]);
     expect(row()?.generation).toBe(1);
+  });
+
+  it("asks itself no more than now and then whether it may run by now what has to wait there", async () => {
+    await rig.fleet("a", "1.0.0");
+    const b = rig.host("b");
+    b.fates.set("1.0.0", "pending");
+    await rig.join(b);
+    expect([b.version(), b.installs]).toEqual([null, 2]);
+    b.fates.set("1.0.0", "keep");
+    await later(() => expect(b.version()).toBe("1.0.0"));
+    expect(b.installs).toBe(3);
   });
 
   it("does not join while the store cannot tell what the fleet runs", async () => {
