@@ -62,7 +62,7 @@ interface Wired {
 }
 
 /** A question about modules is answered within seconds, if only that it is under way. */
-const MODULE_ASK_MS = 30_000;
+const MODULE_ASK_MS = 10_000;
 const OPERATOR_ASK_MS = 60_000;
 
 export class FleetHost {
@@ -199,7 +199,7 @@ export class FleetHost {
   }
 
   async askModule(hostId: string, question: ModuleQuestion): Promise<ModuleAnswer> {
-    const answer = await this.#link.ask(hostId, { case: "module", value: question }, { deadline: this.#config.clock.monotonic() + MODULE_ASK_MS, repeatable: false });
+    const answer = await this.#link.ask(hostId, { case: "module", value: question }, { deadline: this.#config.clock.monotonic() + MODULE_ASK_MS, repeatable: true });
     return valueOf(answer, "module");
   }
 

@@ -37,6 +37,11 @@ export class FleetWiring {
     return this.#fleet.host.fleet;
   }
 
+  /** What becomes of a module's change elsewhere, for whoever made it here. */
+  saysOfOtherHosts(): string {
+    return this.#modules.saysOfOthers();
+  }
+
   /** Makes this host's modules the fleet's, and takes agents. */
   async begin(): Promise<void> {
     await this.#fleet.host.describeAnew();

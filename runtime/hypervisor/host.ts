@@ -203,6 +203,7 @@ class WiredHost implements Host {
       liveAgents: (module) => house.countByDigest(module),
       swaps,
       swapDefaults: config.swap,
+      ...(fleet === null ? {} : { otherHosts: () => fleet.saysOfOtherHosts() }),
       store,
       baseEvery: config.durability.baseEvery,
       fleet: fleet?.operator ?? new SoloHost({ entry: () => self.soloEntry(house, this.#draining), agents: () => house.count }),

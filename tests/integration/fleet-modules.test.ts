@@ -83,6 +83,21 @@ describe("a module of a fleet", () => {
     expect([again.version("mischief"), digestOf(again.file("mischief.wasm")), row()?.generation]).toEqual(["1.0.0", digestOf(v1), 1]);
   });
 
+  test("F4 is not the fleet's while it is watched, also when the host stops meanwhile; the fleet's is back when it starts", async () => {
+    const a = await fleet.start("a", { files: { "mischief.wasm": await mischief("1.0.0") } });
+    const over: string[] = [];
+    a.swaps.onOver(({ state }) => void over.push(state));
+    await a.spawn("mischief");
+    const v2 = await mischief("2.0.0");
+    expect(await a.install(v2, 3_600_000)).toMatchObject({ state: SwapState.WATCHING });
+    await a.swaps.close();
+    expect([a.swaps.trying("mischief"), over]).toEqual([digestOf(v2), []]);
+    await fleet.stop(a);
+    expect(row()?.generation).toBe(1);
+    const again = await fleet.start("a");
+    expect([again.version("mischief"), row()?.generation]).toEqual(["1.0.0", 1]);
+  });
+
   test("that is not kept on the host where it came never reaches another", async () => {
     const a = await fleet.start("a", { files: { "mischief.wasm": await mischief("1.0.0") } });
     const b = await fleet.start("b");

@@ -492,6 +492,65 @@ describe("a registry left to itself", () => {
   });
 });
 
+describe("a registry of a host in a fleet", () => {
+  const bytes = new Map<string, Uint8Array>();
+  const shared = { get: (digest: string) => Promise.resolve(bytes.get(digest) ?? null), put: (digest: string, put: Uint8Array) => Promise.resolve(void bytes.set(digest, put)) };
+  beforeEach(() => bytes.clear());
+  const kept = (digest: string) => readdir(join(root, "data", "revisions")).then((files) => files.includes(`${digest}.wasm`));
+
+  it("F1 gives the fleet the bytes of a revision before it can have agents", async () => {
+    const registry = await startWith({ "sample.wasm": version(1) }, { shared, holdCandidates: true });
+    await registry.install(version(2), { validateOnly: false });
+    expect([registry.candidateOf("sample")?.manifest.version, [...bytes.keys()]]).toEqual(["2.0.0", [digestOf(version(1)), digestOf(version(2))]]);
+  });
+
+  it("has a revision that only other hosts served, under its own sidecar and grants, and forgets it when no agent needs it", async () => {
+    const digest = digestOf(guestModule({ version: "9.0.0", requests: ["sleep"] }));
+    await shared.put(digest, guestModule({ version: "9.0.0", requests: ["sleep"] }));
+    const registry = await startWith({ "sample.wasm": version(1), "sample.toml": "[limits]\nmailbox_depth = 3" }, { shared });
+    registry.allowForgetting();
+    const revision = await registry.revisionByDigest(digest);
+    expect([revision.manifest.version, revision.limits.mailboxDepth, revision.grants, await kept(digest)]).toEqual(["9.0.0", 3, [], true]);
+    expect(registry.successorOf("sample", digest, clock.now())).toMatchObject({ revision: { manifest: { version: "1.0.0" } } });
+    registry.retain(digest);
+    registry.release(digest);
+    await vi.waitFor(async () => expect(await kept(digest)).toBe(false), { interval: 5 });
+    expect((await registry.revisionByDigest(digest)).manifest.version).toBe("9.0.0");
+  });
+
+  it("refuses bytes that are not what they should be, and what nobody has", async () => {
+    const registry = await startWith({}, { shared });
+    await shared.put("f".repeat(64), version(1));
+    await expect(registry.revisionByDigest("f".repeat(64))).rejects.toMatchObject({ code: "STORE_CORRUPT" });
+    await expect(registry.revisionByDigest("e".repeat(64))).rejects.toMatchObject({ code: "MODULE_NOT_FOUND" });
+  });
+
+  it("can go back to what its own disk has lost", async () => {
+    await startWith({ "sample.wasm": version(1) }, { shared });
+    await opened[0]!.install(version(2), { validateOnly: false });
+    await Promise.all(opened.splice(0).map((registry) => registry.close()));
+    await rm(join(root, "data"), { recursive: true });
+    const registry = await start({ shared });
+    expect(await registry.rollback("sample", null)).toMatchObject({ kind: "activated", to: { manifest: { version: "1.0.0" } } });
+  });
+
+  it("S2 counts an agent as made before its module's revision by when all hosts had that", async () => {
+    const registry = await startWith({ "sample.wasm": version(1) }, { shared });
+    await registry.install(version(2), { validateOnly: false });
+    const madeAt = clock.now() + 5;
+    expect(registry.successorOf("sample", digestOf(version(1)), madeAt)).toBeNull();
+    registry.dateBy((module, digest) => (module === "sample" && digest === digestOf(version(2)) ? Infinity : null));
+    expect(registry.successorOf("sample", digestOf(version(1)), madeAt)).toMatchObject({ refused: false, revision: { manifest: { version: "2.0.0" } } });
+  });
+
+  it("writes a module that it does not know under the name that the fleet has for its file, if that is one", async () => {
+    const registry = await startWith({}, { shared });
+    await registry.install(version(1, "one"), { validateOnly: false, file: "uno.wasm" });
+    await registry.install(version(1, "two"), { validateOnly: false, file: "../two.wasm" });
+    expect((await readdir(join(root, "modules"))).toSorted()).toEqual(["two.wasm", "uno.wasm"]);
+  });
+});
+
 describe("trouble", () => {
   it("of a subscriber is reported and stops nobody else", async () => {
     const registry = await start();

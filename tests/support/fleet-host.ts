@@ -165,8 +165,8 @@ export class FleetHost {
     return (await this.#parts.house.send(agentId, delivery(content))).response.content;
   }
 
-  async install(wasm: Uint8Array): Promise<SwapSummary> {
-    const answer: InstallModuleResponse = await this.service.installModule(create(InstallModuleRequestSchema, { wasm, swap: create(SwapOptionsSchema, {}) }), call());
+  async install(wasm: Uint8Array, watchMs = SWAP.watchMs): Promise<SwapSummary> {
+    const answer: InstallModuleResponse = await this.service.installModule(create(InstallModuleRequestSchema, { wasm, swap: create(SwapOptionsSchema, { watchMs: BigInt(watchMs) }) }), call());
     return answer.swap!;
   }
 

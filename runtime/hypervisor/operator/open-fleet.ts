@@ -1,6 +1,6 @@
 /** The fleet that this host is in, as operators see it and act on it. */
 import type { DrainProgress, FleetHost, Moved } from "../../fleet/index.ts";
-import type { FleetModuleView, FleetOperator, FleetView, HostView } from "../../fleet/fleet-operator.ts";
+import type { FleetOperator, FleetView, HostView } from "../../fleet/fleet-operator.ts";
 import type { FleetStore } from "../../store/fleet-store.ts";
 import type { FleetModules } from "../fleet-modules/index.ts";
 
@@ -43,8 +43,7 @@ export class OpenFleet implements FleetOperator {
 
   async describe(): Promise<FleetView> {
     const { modules, servers, store } = this.#deps;
-    const [counts, rows, troubles] = await Promise.all([store.countByOwner(), modules.describe(), servers()]);
-    const views = rows.map((row): FleetModuleView => ({ module: row.module, digest: row.digest === "" ? null : row.digest, version: row.version, generation: Number(row.generation), differingHosts: row.differingHosts }));
+    const [counts, views, troubles] = await Promise.all([store.countByOwner(), modules.describe(), servers()]);
     return { hosts: this.#viewsOf(counts), orphans: counts.get("") ?? 0, servers: troubles, modules: views };
   }
 }

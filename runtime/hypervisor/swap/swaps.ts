@@ -203,12 +203,14 @@ export class Swaps {
 
   #ended(run: SwapRun): void {
     const lane = this.#lane(run.record.module);
-    lane.current = null;
+    // One that was stopped is still the module's: the next host goes on with it.
+    const over = isOver(run.record);
+    if (over) lane.current = null;
     const { next } = lane;
     lane.next = null;
     if (next !== null && this.#closing.signal.aborted) next.result.reject(shuttingDown());
     else if (next !== null) this.#follow(next.result, this.#startNew(next.candidate, next.choices));
-    for (const listener of this.#listeners) listener(run.record);
+    if (over) for (const listener of this.#listeners) listener(run.record);
   }
 
   /** Like perform, and resolves when the swap is over, with its record. */
