@@ -230,6 +230,7 @@ export class AgentLedger {
     if (commit.exchange !== null) {
       const { sequence } = commit.exchange;
       this.#conversation.sequence = Math.max(this.#conversation.sequence, sequence);
+      this.#around.onExchange?.(this.#agentId, commit.exchange);
       if (this.#unsaved.length > 0) this.#unsaved = this.#unsaved.filter((exchange) => exchange.sequence > sequence);
     }
     if (this.#left) return;

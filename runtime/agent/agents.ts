@@ -54,6 +54,8 @@ export interface AgentView {
   readonly restarts: number;
   /** Seconds since its last activity have passed the idle threshold. */
   readonly idle: boolean;
+  /** The sequence of its newest exchange in the store, when it was read there for this look; 0 for none. */
+  readonly newestExchange?: number;
 }
 
 export interface Delivery {

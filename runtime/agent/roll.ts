@@ -128,7 +128,8 @@ export function hasEnded({ agentId, statusMessage }: AgentRecord): SirsiError {
 }
 
 function viewOfStored(stored: StoredAgent, found: Found): AgentView {
-  return found.kind === "manifest" ? sleepingView(stored, found.manifest) : unreachableView(stored, found.reason);
+  const view = found.kind === "manifest" ? sleepingView(stored, found.manifest) : unreachableView(stored, found.reason);
+  return { ...view, newestExchange: stored.exchangeSequence };
 }
 
 function matches(record: AgentRecord, { sessionId, module, digest, parentAgentId }: AgentQuery): boolean {

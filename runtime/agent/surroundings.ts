@@ -6,7 +6,7 @@ import type { SirsiError } from "../core/errors.ts";
 import type { Revision } from "../module/revision.ts";
 import type { CounterCell, HistogramCell, Logger, Metrics } from "../observe/index.ts";
 import type { ShardPool } from "../sandbox/index.ts";
-import type { AgentRecord, Store, StoredOutboxEntry, TimerChange } from "../store/store.ts";
+import type { AgentRecord, ExchangeRecord, Store, StoredOutboxEntry, TimerChange } from "../store/store.ts";
 import type { PublishEvent } from "./agents.ts";
 import type { Effect } from "./effects.ts";
 import type { RestartConfig } from "./restart-policy.ts";
@@ -109,6 +109,8 @@ export interface Surroundings {
   readonly timers: TimerWatch;
   readonly supervision: Supervision;
   readonly durability: Config["durability"];
+  /** The store has an exchange of the agent by now. Must not throw. */
+  readonly onExchange?: (agentId: string, exchange: ExchangeRecord) => void;
   /** Lets a message go that an agent without durability emitted; the sender does not wait. */
   readonly deliver: (effect: Extract<Effect, { kind: "message" }>, from: { readonly agentId: string; readonly sessionId: string }) => void;
 }

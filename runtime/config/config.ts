@@ -4,8 +4,8 @@ import { SirsiError } from "../core/errors.ts";
 import type { GuestLimitName, GuestLimits, HostLimitName, HostLimits } from "../core/limits.ts";
 import { parseAddress } from "../core/address.ts";
 import type { ListenAddress } from "../core/address.ts";
-import { busConfig, fleetConfig, storeConfig } from "./fleet-config.ts";
-import type { BusConfig, FleetConfig, StoreConfig } from "./fleet-config.ts";
+import { busConfig, contextConfig, fleetConfig, storeConfig } from "./fleet-config.ts";
+import type { BusConfig, ContextConfig, FleetConfig, StoreConfig } from "./fleet-config.ts";
 import { covered } from "./secret.ts";
 import type { ResolvedSetting, SettingValue } from "./setting.ts";
 import { GUEST_LIMIT_NAMES, HOST_LIMIT_KEYS, HOST_LIMIT_NAMES, SETTINGS, guestLimitKey, guestPolicyKey } from "./settings.ts";
@@ -26,6 +26,7 @@ export interface Config {
   readonly http: { readonly listen: ListenAddress };
   readonly bus: BusConfig;
   readonly store: StoreConfig;
+  readonly context: ContextConfig;
   /** Null for a host of its own. Given: `store.url` is given and `bus.servers` are not empty. */
   readonly fleet: FleetConfig | null;
   readonly modules: {
@@ -72,6 +73,8 @@ export interface Config {
     readonly rehearseAgents: number;
   };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+  /** Of clients, in a minute; 0: any number. */
+  readonly messageRates: { readonly perSession: number; readonly perUser: number };
   /** What a guest gets whose manifest states nothing. */
   readonly guestLimits: GuestLimits;
   /** The most a manifest may ask for. */
@@ -107,6 +110,7 @@ export function buildConfig(settings: readonly ResolvedSetting[], file: string |
     http: { listen: listenAddress(get("http.listen") as string) },
     bus: busConfig(get),
     store: storeConfig(get),
+    context: contextConfig(get),
     fleet: fleetConfig(get),
     modules: {
       directory: get("agent_service.wasm_module_path") as string,
@@ -141,6 +145,7 @@ export function buildConfig(settings: readonly ResolvedSetting[], file: string |
     },
     swap: { canaryPercent: number("swap.canary_percent"), watchMs: number("swap.watch_ms"), rehearseAgents: number("swap.rehearse_agents") },
     log: { level: get("log.level") as LogLevel, format: get("log.format") as LogFormat },
+    messageRates: { perSession: number("limits.messages_per_minute_per_session"), perUser: number("limits.messages_per_minute_per_user") },
     guestLimits: guestLimits(guestLimitKey),
     guestPolicy: guestLimits(guestPolicyKey),
     hostLimits: Object.fromEntries(HOST_LIMIT_NAMES.map((name) => [name, number(HOST_LIMIT_KEYS[name])])) as { [Name in HostLimitName]: number },

@@ -1,4 +1,4 @@
-/** The part of a Config that is about other machines: the bus, the database, the fleet. */
+/** The part of a Config that is about other machines: the bus, the database, Redis, the fleet. */
 import { createHash } from "node:crypto";
 import { hostname } from "node:os";
 import type { SettingValue } from "./setting.ts";
@@ -32,6 +32,13 @@ export interface StoreConfig {
   /** Of PostgreSQL; null: SQLite in `dataDir`. A secret. */
   readonly url: string | null;
   readonly connections: number;
+}
+
+export interface ContextConfig {
+  /** Null: in this process. A secret. */
+  readonly redisUrl: string | null;
+  readonly ttlMs: number;
+  readonly exchangesKept: number;
 }
 
 export interface FleetConfig {
@@ -75,6 +82,12 @@ function busTls(get: Get): BusTls | null {
 export function storeConfig(get: Get): StoreConfig {
   const url = get("store.url") as string;
   return { dataDir: get("store.data_dir") as string, url: url === "" ? null : url, connections: get("store.connections") as number };
+}
+
+export function contextConfig(get: Get): ContextConfig {
+  const url = get("context.redis_url") as string;
+  const exchangesKept = Math.min(get("context.exchanges_kept") as number, get("agents.exchanges_kept") as number);
+  return { redisUrl: url === "" ? null : url, ttlMs: (get("context.ttl_seconds") as number) * 1_000, exchangesKept };
 }
 
 /** Null for a host in no fleet. */

@@ -1,5 +1,5 @@
 export type { Config } from "./config.ts";
-export type { BusConfig, BusLogin, BusTls, FleetConfig, StoreConfig } from "./fleet-config.ts";
+export type { BusConfig, BusLogin, BusTls, ContextConfig, FleetConfig, StoreConfig } from "./fleet-config.ts";
 export { defaultHostName } from "./fleet-config.ts";
 export { clientEnvironment, processEnvironment } from "./environment.ts";
 export type { ClientEnvironment, Environment } from "./environment.ts";

@@ -111,6 +111,7 @@ const YEAR = 365 * DAY;
 const ONE_LINE: SettingKind = { type: "text", pattern: /^[^\0\r\n]*$/, shape: "text on one line" };
 const SERVER = /^(?:nats|tls):\/\/(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?\/?$/;
 const DATABASE = /^(?:postgres(?:ql)?:\/\/\S+)?$/;
+const REDIS = /^(?:rediss?:\/\/\S+)?$/;
 const HOST_NAME = /^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,62})?$/;
 const ZONE = /^[A-Za-z0-9._-]{0,63}$/;
 const SUBJECT = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
@@ -155,6 +156,10 @@ export const SETTINGS: readonly Setting[] = [
   setting("fleet.advertise_grpc", { type: "address" }, "", "Where clients reach this host's gRPC, as others are told; empty for where it listens."),
   setting("fleet.advertise_http", { type: "address" }, "", "Where this host's HTTP is reached, as others are told; empty for where it listens."),
 
+  ...secret("context.redis_url", "url", { type: "text", pattern: REDIS, shape: "redis://user:password@host:6379/0, or rediss:// for TLS" }, "The Redis that hosts share rate limits and recent conversations in; empty: each host keeps its own."),
+  setting("context.ttl_seconds", integer(1, YEAR, "seconds"), DAY, "How long a conversation stays in Redis after its last exchange."),
+  setting("context.exchanges_kept", integer(1, 10_000, ""), 100, "Exchanges of an agent that Redis has, the newest; never more than agents.exchanges_kept."),
+
   hostLimit("moduleMaxBytes"),
   hostLimit("admitTimeoutMs"),
   setting("modules.watch", { type: "boolean" }, true, "Picks up new, replaced and removed files while the host runs."),
@@ -197,6 +202,8 @@ export const SETTINGS: readonly Setting[] = [
   ...guestDefaults,
   hostLimit("mapMaxEntries"),
   hostLimit("filterMaxChars"),
+  setting("limits.messages_per_minute_per_session", integer(0, 10_000_000, ""), 0, "Messages that clients may send to the agents of one session in a minute, on all hosts that share a Redis; 0 for any number."),
+  setting("limits.messages_per_minute_per_user", integer(0, 10_000_000, ""), 0, "The same for all sessions of one user together."),
   ...guestPolicy,
 
   setting("log.level", { type: "choice", choices: LOG_LEVELS }, "info", "The least severe lines that are written.", { flag: "--log-level" }),

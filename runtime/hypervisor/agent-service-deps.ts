@@ -7,7 +7,9 @@ import type { HostLimits } from "../core/limits.ts";
 import type { Manifest } from "../module/revision.ts";
 import type { Logger } from "../observe/logger.ts";
 import type { SessionEvents, Sessions } from "../session/index.ts";
+import type { Conversations } from "../session/context/index.ts";
 import type { AgentRecord } from "../store/store.ts";
+import type { MessageRates } from "./message-rates.ts";
 
 /** What kinds of agents there are. */
 export interface AgentTypes {
@@ -36,6 +38,10 @@ export interface AgentServiceDeps {
   readonly sessions: Sessions;
   readonly agents: Agents;
   readonly events: Pick<SessionEvents, "follow">;
+  /** Of all hosts; null when there are none but the store's. */
+  readonly conversations: Conversations | null;
+  /** Null: clients may send as fast as they can. */
+  readonly messageRates: MessageRates | null;
   readonly types: AgentTypes;
   readonly clock: Clock;
   readonly limits: HostLimits;

@@ -64,13 +64,14 @@ export class Deliveries {
 
   /** Of a message that is complete. `onPartial` gets previews while the agent works. */
   async deliver(outgoing: Outgoing, message: Message, context: CallContext, onPartial: ((content: string) => void) | null): Promise<SendMessageResponse> {
-    const { sessions, agents, clock } = this.#deps;
+    const { sessions, agents, clock, messageRates } = this.#deps;
     const { sessionId, agentId, options } = outgoing;
     // Sessions and agents in use are known at once: no turn of the event loop is spent on them.
     const found = sessions.requireActive(sessionId);
     const session = found instanceof Promise ? await found : found;
     const known = agentRecordOf(this.#deps, sessionId, agentId);
     const { config } = known instanceof Promise ? await known : known;
+    if (messageRates !== null) await messageRates.require(session);
     const began = clock.monotonic();
     const timeoutSeconds = options === undefined || options.timeoutSeconds === 0 ? config.timeoutSeconds : options.timeoutSeconds;
     const priority = options === undefined || options.priority === Priority.UNSPECIFIED ? Priority.NORMAL : options.priority;

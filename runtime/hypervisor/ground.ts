@@ -2,12 +2,13 @@
 import { mkdirSync } from "node:fs";
 import type { Bus } from "../bus/bus.ts";
 import { openMemoryBus } from "../bus/memory/index.ts";
-import type { Config } from "../config/index.ts";
+import { type Config, defaultHostName } from "../config/index.ts";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import { DEFAULT_CACHE_MAX_BYTES, ModuleRegistry } from "../module/index.ts";
 import { createLogger, type Logger, type Metrics, openMetrics } from "../observe/index.ts";
 import { ShardPool } from "../sandbox/index.ts";
+import { openContext, type SharedContext } from "../session/context/index.ts";
 import { openSqliteStore } from "../store/sqlite/index.ts";
 import type { Store } from "../store/store.ts";
 import { type FleetGround, openFleetGround } from "./fleet-ground.ts";
@@ -23,6 +24,7 @@ export interface Ground {
   readonly metrics: Metrics;
   readonly store: Store;
   readonly bus: Bus;
+  readonly context: SharedContext;
   /** Null for a host of its own. */
   readonly fleet: FleetGround | null;
   readonly pool: ShardPool;
@@ -45,6 +47,7 @@ export async function openGround(config: Config, version: string): Promise<Groun
   const fleet = config.fleet === null ? null : await openFleetGround({ config, fleet: config.fleet, clock, log, self, onBusError });
   const store = fleet?.store ?? (await openSqliteStore({ dataDir: config.store.dataDir, clock }));
   const bus = fleet?.bus ?? openMemoryBus({ clock, onError: onBusError });
+  const context = await openContext(config.context, { prefix: config.bus.topicPrefix, hostName: config.fleet?.hostName ?? defaultHostName(config.store.dataDir), clock, log });
   const pool = new ShardPool({
     clock,
     count: config.shards.count,
@@ -69,7 +72,7 @@ export async function openGround(config: Config, version: string): Promise<Groun
     },
     store,
   );
-  return { config, clock, log, metrics, store, bus, fleet, pool, modules, usage, self };
+  return { config, clock, log, metrics, store, bus, context, fleet, pool, modules, usage, self };
 }
 
 function makeDataDir(path: string): void {
@@ -80,9 +83,10 @@ function makeDataDir(path: string): void {
   }
 }
 
-export async function closeGround({ modules, pool, bus, store, fleet }: Ground): Promise<void> {
+export async function closeGround({ modules, pool, context, bus, store, fleet }: Ground): Promise<void> {
   await modules.close();
   await pool.close();
+  await context.close();
   await fleet?.host.leave();
   await bus.close();
   await store.close();

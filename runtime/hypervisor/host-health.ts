@@ -2,6 +2,7 @@
 import type { AgentHouse } from "../agent/index.ts";
 import type { Bus } from "../bus/bus.ts";
 import type { ModuleRegistry } from "../module/index.ts";
+import type { SharedContext } from "../session/context/index.ts";
 import type { ShardPool } from "../sandbox/index.ts";
 import type { ComponentReading, SystemReading } from "./agent-service-deps.ts";
 import type { ComponentLook, Look } from "./readiness.ts";
@@ -12,15 +13,17 @@ const SAID_MAX_CHARS = 200;
 
 interface Parts {
   readonly bus: Bus;
+  readonly context: Pick<SharedContext, "status" | "reason" | "counts">;
   readonly pool: ShardPool;
   readonly modules: ModuleRegistry;
 }
 
-export function healthOf(look: Look, { bus, pool, modules }: Parts, house: AgentHouse): Readonly<Record<string, ComponentReading>> {
+export function healthOf(look: Look, { bus, context, pool, modules }: Parts, house: AgentHouse): Readonly<Record<string, ComponentReading>> {
   return {
     store: fromLook(look.store, "a write was read back"),
     shards: { ...fromLook(look.guest, "a guest answered"), details: { shards: String(pool.shards.length), instances: String(pool.instances), probe_ms: look.guest.tookMs.toFixed(3) } },
     bus: { status: bus.status === "connected" ? "healthy" : "unhealthy", message: bus.status, details: {} },
+    ...(context.status === "in-process" ? {} : { context: contextHealth(context) }),
     modules: modulesHealth(modules),
     agents: agentsHealth(house),
   };
@@ -28,6 +31,12 @@ export function healthOf(look: Look, { bus, pool, modules }: Parts, house: Agent
 
 function fromLook(look: ComponentLook, good: string): ComponentReading {
   return { status: look.ok ? "healthy" : "unhealthy", message: look.ok ? good : look.message, details: { probe_ms: look.tookMs.toFixed(3) } };
+}
+
+function contextHealth({ status, reason, counts }: Parts["context"]): ComponentReading {
+  const details = { unanswered: String(counts.unanswered), dropped: String(counts.dropped) };
+  if (status === "connected") return { status: "healthy", message: status, details };
+  return { status: "degraded", message: `Redis is out of reach (${reason}): each host keeps rate limits by itself, and recent conversations come from the store`, details };
 }
 
 function modulesHealth(modules: ModuleRegistry): ComponentReading {

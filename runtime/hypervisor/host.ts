@@ -14,6 +14,7 @@ import { steadyClock } from "../core/steady-clock.ts";
 import type { ModuleRegistry, RegistryEvent } from "../module/index.ts";
 import type { Logger, Metrics } from "../observe/index.ts";
 import { EventLog, openFleetEvents, openSessions, type SessionEvents, type Sessions } from "../session/index.ts";
+import type { Conversations } from "../session/context/index.ts";
 import { createAgentService } from "./agent-service.ts";
 import { closeGround, type Ground, openGround } from "./ground.ts";
 import { createHypervisorService } from "./hypervisor-service.ts";
@@ -22,6 +23,7 @@ import { healthOf, readSystem } from "./host-health.ts";
 import { collectGauges } from "./host-gauges.ts";
 import type { Doors } from "./host-self.ts";
 import { SoloHost } from "./operator/solo-host.ts";
+import { MessageRates } from "./message-rates.ts";
 import { Readiness } from "./readiness.ts";
 import type { AgentServiceApi, HostStatus, HypervisorServiceApi } from "./service-api.ts";
 import { openSwaps } from "./swap/open-swaps.ts";
@@ -65,6 +67,7 @@ export async function openHost(config: Config, version = "0.0.0"): Promise<Host>
 
 async function openUpper(ground: Ground): Promise<Host> {
   const { config, clock, log, metrics, store, bus, fleet, pool, modules } = ground;
+  const conversations = sharedConversations(ground);
   const prefix = config.bus.topicPrefix;
   const eventsKept = config.hostLimits.eventsKept;
   const events = fleet === null ? new EventLog({ bus, prefix, clock, eventsKept, log, metrics }) : await openFleetEvents({ bus: fleet.bus, prefix, clock, eventsKept, log, metrics, held: () => fleet.host.fleet.held });
@@ -88,6 +91,7 @@ async function openUpper(ground: Ground): Promise<Host> {
       exchangesKept: config.hostLimits.exchangesKept,
       idleAfterMs: config.agents.idleAfterSeconds * 1000,
       durability: config.durability,
+      ...(conversations !== null && { onExchange: (agentId, exchange) => conversations.add(agentId, exchange) }),
     },
     {
       maxAgents: config.hostLimits.maxConcurrentAgents,
@@ -122,6 +126,11 @@ async function openUpper(ground: Ground): Promise<Host> {
   wiring?.notices.listen((sessionId) => sessions.changedElsewhere(sessionId));
   log.info({ agents: restored, sessions: sessions.openCount, modules: modules.list().length }, "the host knows its agents and sessions again");
   return new WiredHost(ground, { house, agents, sessions, fleet: wiring, events, swaps });
+}
+
+/** Null for a host that would only keep for itself what its store has. */
+function sharedConversations({ config, context }: Ground): Conversations | null {
+  return config.context.redisUrl === null ? null : context.conversations;
 }
 
 function onRegistryEvent(event: RegistryEvent, { log, metrics }: Ground, swaps: Swaps): void {
@@ -191,6 +200,8 @@ class WiredHost implements Host {
       sessions,
       agents,
       events,
+      conversations: sharedConversations(ground),
+      messageRates: MessageRates.of(ground.context.rates, config.messageRates),
       types: { available: () => modules.list().flatMap(({ active }) => (active === null ? [] : [active.manifest])), resolve: (agentType) => modules.resolve(agentType) },
       clock,
       limits: config.hostLimits,

@@ -10,6 +10,7 @@ import { agentOf, pageSize } from "./agent-service-deps.ts";
 import type { Deliveries } from "./delivery.ts";
 import { earlier } from "./delivery.ts";
 import { pageToken, readPageToken } from "./page-token.ts";
+import { recentExchanges } from "./recent-exchanges.ts";
 import type { AgentServiceApi } from "./service-api.ts";
 import type { SuggestionGuard } from "./suggestion-guard.ts";
 
@@ -21,7 +22,7 @@ const CONTEXT_TYPE_MAX_CHARS = 256;
 type MessageCalls = Pick<AgentServiceApi, "sendMessage" | "getSuggestions" | "listMessages">;
 
 export function messageCalls(deps: AgentServiceDeps, deliveries: Deliveries, guard: SuggestionGuard): MessageCalls {
-  const { sessions, agents, clock, limits } = deps;
+  const { sessions, agents, conversations, clock, limits } = deps;
   return {
     async sendMessage(request, context) {
       return await deliveries.deliver(request, deliveries.complete(request), context, null);
@@ -51,10 +52,11 @@ export function messageCalls(deps: AgentServiceDeps, deliveries: Deliveries, gua
       const limit = pageSize(request.pageSize, PAGE_SIZE_DEFAULT, wrong);
       wrong.throwIfAny();
       await sessions.find(request.sessionId);
-      await agentOf(deps, request.sessionId, request.agentId);
+      const view = await agentOf(deps, request.sessionId, request.agentId);
       const scope = ["messages", request.sessionId, request.agentId];
       const [beforeSequence = Infinity] = readPageToken(scope, request.pageToken) ?? [];
-      const found = await agents.exchanges(request.agentId, Number(beforeSequence), limit + 1);
+      const recent = conversations === null || beforeSequence !== Infinity ? null : await recentExchanges(conversations, view, limit + 1);
+      const found = recent ?? (await agents.exchanges(request.agentId, Number(beforeSequence), limit + 1));
       const page = fitting(found.slice(0, limit), limits.messageMaxBytes);
       const last = page.at(-1);
       return create(ListMessagesResponseSchema, {

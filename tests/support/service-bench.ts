@@ -1,6 +1,8 @@
 /** An agent service on fakes and a clock that the test holds. */
 import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import { createAgentService } from "../../runtime/hypervisor/agent-service.ts";
+import { MessageRates } from "../../runtime/hypervisor/message-rates.ts";
+import type { Config } from "../../runtime/config/index.ts";
 import type { AgentServiceDeps, ComponentReading } from "../../runtime/hypervisor/agent-service-deps.ts";
 import type { AgentServiceApi, CallContext } from "../../runtime/hypervisor/service-api.ts";
 import { ManualClock } from "../../runtime/core/clock.ts";
@@ -10,6 +12,8 @@ import { DEFAULT_HOST_LIMITS } from "../../runtime/core/limits.ts";
 import type { HostLimits } from "../../runtime/core/limits.ts";
 import { silentLogger } from "../../runtime/observe/logger.ts";
 import { EventLog, openSessions } from "../../runtime/session/index.ts";
+import type { Conversations } from "../../runtime/session/context/index.ts";
+import { MemoryRates } from "../../runtime/session/context/memory/memory-rates.ts";
 import type { SessionSettings, Sessions } from "../../runtime/session/index.ts";
 import type { Manifest } from "../../runtime/module/revision.ts";
 import type { SessionRecord } from "../../runtime/store/store.ts";
@@ -39,6 +43,8 @@ export interface BenchOptions {
   readonly maxAgents?: number;
   readonly enableLogging?: boolean;
   readonly healthProbe?: AgentServiceDeps["healthProbe"];
+  readonly conversations?: Conversations;
+  readonly messageRates?: Config["messageRates"];
 }
 
 export async function serviceBench(options: BenchOptions = {}): Promise<ServiceBench> {
@@ -56,6 +62,8 @@ export async function serviceBench(options: BenchOptions = {}): Promise<ServiceB
     sessions,
     agents,
     events,
+    conversations: options.conversations ?? null,
+    messageRates: options.messageRates === undefined ? null : MessageRates.of(new MemoryRates(clock), options.messageRates),
     types: {
       available: () => [...agents.manifests.values()],
       resolve: (agentType) => {

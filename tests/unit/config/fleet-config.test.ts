@@ -118,6 +118,10 @@ describe("a secret", () => {
     const config = load({ ...FLEET, SIRSI_EVENT_BUS_TOKEN: "hunter3" });
     expect(shown(config, "store.url")).toBe("postgres://sirsi:***@db:5432/sirsi");
     expect(shown(config, "event_bus.token")).toBe("***");
+    const redis = load({ SIRSI_CONTEXT_REDIS_URL: "rediss://:pw@cache:6379/1", SIRSI_CONTEXT_EXCHANGES_KEPT: "200", SIRSI_CONTEXT_TTL_SECONDS: "60" });
+    expect(shown(redis, "context.redis_url")).toBe("rediss://:***@cache:6379/1");
+    // No more than the store has.
+    expect(redis.context).toEqual({ redisUrl: "rediss://:pw@cache:6379/1", ttlMs: 60_000, exchangesKept: 100 });
     expect(shown(config, "event_bus.password")).toBe("");
     expect(JSON.stringify(config.settings)).not.toMatch(/hunter/);
   });

@@ -1,10 +1,12 @@
 import { expect, it } from "vitest";
 import type { AgentHouse } from "../../../runtime/agent/index.ts";
+import type { ContextStatus } from "../../../runtime/session/context/index.ts";
 import { healthOf } from "../../../runtime/hypervisor/host-health.ts";
 
 const GOOD = { ok: true, message: "", tookMs: 1 };
 const PARTS = {
   bus: { status: "connected" },
+  context: { status: "in-process" },
   pool: { shards: [{}], instances: 2 },
   modules: { list: () => [{ name: "aws", active: {}, lastError: null }] },
 } as unknown as Parameters<typeof healthOf>[1];
@@ -29,4 +31,12 @@ it("tells of those that failed, and of those that are not well by their own word
   expect(reading).toMatchObject({ status: "degraded", details: { restarting: "1", quarantined: "1", unwell: "2" } });
   expect(reading?.message).toBe(`2 of 10 agents are in ERROR; 2 are not well by their own word; agent c says: ${"x".repeat(200)}`);
   expect(agents(one("d", "ready", ""))?.message).toBe("1 are not well by their own word; agent d says: degraded");
+});
+
+it("tells of Redis where there is one: without it a host is less well, and serves", () => {
+  const house = { count: 0, residentCount: 0, residents: () => [] } as unknown as AgentHouse;
+  const context = (status: ContextStatus) => healthOf({ guest: GOOD, store: GOOD, at: 0 }, { ...PARTS, context: { status, reason: "no route", counts: { unanswered: 3, dropped: 2 } } }, house)["context"];
+  expect(context("in-process")).toBeUndefined();
+  expect(context("connected")).toEqual({ status: "healthy", message: "connected", details: { unanswered: "3", dropped: "2" } });
+  expect(context("away")).toMatchObject({ status: "degraded", message: expect.stringContaining("out of reach (no route)") });
 });

@@ -197,3 +197,45 @@ it("a session that asked for logging has its messages logged, answered or not", 
     { messageId: "m2", agentId, outcome: "GUEST_TRAP" },
   ]);
 });
+
+describe("messages a minute", () => {
+  const open = async (messageRates: { readonly perSession: number; readonly perUser: number }) => {
+    bench = await serviceBench({ messageRates });
+    agentId = bench.agents.put(bench.echo, { sessionId: bench.session.sessionId }, { state: "READY" }).record.agentId;
+  };
+  const sendTo = async (userId: string) => {
+    const { sessionId } = await bench.sessions.create({ userId, context: {}, maxAgents: 0, timeoutSeconds: 0, enableLogging: false, preferences: {}, profile: null });
+    const other = bench.agents.put(bench.echo, { sessionId }, { state: "READY" }).record.agentId;
+    return () => send({ content: "hi" }, { sessionId, agentId: other });
+  };
+
+  it("of a session: those beyond are refused with when to come again, and never reach the agent", async () => {
+    await open({ perSession: 3, perUser: 0 });
+    const neighbour = await sendTo("ada");
+    for (let n = 0; n < 3; n++) await send();
+    const error = await refusal(send());
+    expect(error).toMatchObject({ code: "OVERLOADED", retryable: true, details: { retryAfterMs: 20_000, metadata: { limit: "limits.messages_per_minute_per_session" } } });
+    expect(bench.agents.deliveries).toHaveLength(3);
+    await neighbour();
+    bench.clock.advance(20_000);
+    await send();
+    expect(await codeOf(send())).toBe("OVERLOADED");
+  });
+
+  it("of a user: all of the user's sessions count together, and nobody else's", async () => {
+    await open({ perSession: 0, perUser: 2 });
+    const [second, stranger] = [await sendTo("ada"), await sendTo("grace")];
+    await send();
+    await second();
+    expect((await refusal(send())).details.metadata).toEqual({ limit: "limits.messages_per_minute_per_user" });
+    expect(await codeOf(second())).toBe("OVERLOADED");
+    await stranger();
+  });
+
+  it("are not counted for what is refused anyway", async () => {
+    await open({ perSession: 1, perUser: 1 });
+    expect(await codeOf(send({ content: "hi" }, { agentId: newId(1) }))).toBe("AGENT_NOT_FOUND");
+    expect(await codeOf(send({ type: 99 as MessageType }))).toBe("INVALID_ARGUMENT");
+    await send();
+  });
+});

@@ -2,6 +2,9 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { beforeEach, describe, expect, it } from "vitest";
 import { ExchangeSchema, GetSuggestionsRequestSchema, ListMessagesRequestSchema, SuggestionSchema } from "../../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { isId, newId } from "../../../runtime/core/ids.ts";
+import type { Manifest } from "../../../runtime/module/revision.ts";
+import type { SharedContext } from "../../../runtime/session/context/index.ts";
+import { openMemoryContext } from "../../../runtime/session/context/memory/index.ts";
 import { call, codeOf, refusal, serviceBench, wrongFields } from "../../support/service-bench.ts";
 import type { Fields, ServiceBench } from "../../support/service-bench.ts";
 
@@ -81,6 +84,57 @@ describe("ListMessages", () => {
     expect(await list()).toMatchObject({ exchanges: [], nextPageToken: "" });
     record(60);
     expect((await list()).exchanges).toHaveLength(50);
+  });
+
+  describe("with what hosts know together", () => {
+    const context = () => openMemoryContext({ clock: bench.clock, hostName: "", ttlMs: 60_000, exchangesKept: 4 });
+    let shared: SharedContext;
+    const open = async (newestExchange: number, changes: Partial<Manifest> = {}) => {
+      shared = context();
+      bench = await serviceBench({ conversations: shared.conversations });
+      const { sessionId } = bench.session;
+      ids = { sessionId, agentId: bench.agents.put({ ...bench.echo, ...changes }, { sessionId }, { state: "READY" }).record.agentId };
+      bench.agents.views.set(ids.agentId, { ...bench.agents.views.get(ids.agentId)!, newestExchange });
+      record(newestExchange, "stored");
+    };
+    const know = (...sequences: readonly number[]) => {
+      for (const sequence of sequences) shared.conversations.add(ids.agentId, { sequence, body: toBinary(ExchangeSchema, create(ExchangeSchema, { message: { messageId: `m${sequence}`, content: "shared" } })) });
+    };
+    const shown = async (changes: Fields<typeof ListMessagesRequestSchema> = {}) => (await list(changes)).exchanges.map(({ sequence, message }) => [Number(sequence), message?.content]);
+
+    it("takes the first page from there when it is as new as the store, and goes on in the store", async () => {
+      await open(9);
+      know(6, 7, 8, 9);
+      const first = await list({ pageSize: 2 });
+      expect(first.exchanges.map(({ sequence, message }) => [Number(sequence), message?.content])).toEqual([[9, "shared"], [8, "shared"]]);
+      expect(await shown({ pageSize: 2, pageToken: first.nextPageToken })).toEqual([[7, "stored"], [6, "stored"]]);
+    });
+
+    it("takes all of a short conversation from there", async () => {
+      await open(2);
+      know(1, 2);
+      expect(await shown()).toEqual([[2, "shared"], [1, "shared"]]);
+    });
+
+    it.each([
+      ["is behind the store", 9, [6, 7, 8], {}],
+      ["is ahead of what the store had", 9, [7, 8, 9, 10], {}],
+      ["has less than was asked for", 9, [8, 9], {}],
+      ["knows nothing", 9, [], {}],
+      ["may be of an earlier life of an agent that is in memory alone", 3, [1, 2, 3], { durability: "none" as const }],
+    ])("asks the store when it %s", async (_why, newest, known, changes) => {
+      await open(newest, changes);
+      know(...known);
+      expect(await shown({ pageSize: 2 })).toEqual([[newest, "stored"], [newest - 1, "stored"]]);
+    });
+
+    it("asks the store for an agent in memory, whose newest exchange nobody has looked up", async () => {
+      await open(2);
+      know(1, 2);
+      const { newestExchange: _, ...view } = bench.agents.views.get(ids.agentId)!;
+      bench.agents.views.set(ids.agentId, view);
+      expect(await shown()).toEqual([[2, "stored"], [1, "stored"]]);
+    });
   });
 
   it("makes a page smaller rather than larger than a response may be", async () => {
