@@ -3,7 +3,7 @@ import { Redis } from "ioredis";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { ClientError } from "../../runtime/client/index.ts";
-import { ExchangeSchema } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
+import { ExchangeSchema, HealthStatus } from "../../runtime/contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import { startRedis, type RunningServer } from "../support/running-server.ts";
 import { runHost, type TestHost } from "../support/running-host.ts";
 
@@ -26,12 +26,12 @@ afterEach(async () => {
 async function run(env: Readonly<Record<string, string>>): Promise<TestHost> {
   const host = await runHost({ modules: ["counter"], env: { SIRSI_CONTEXT_REDIS_URL: server.url, ...env } });
   hosts.push(host);
-  await vi.waitFor(async () => expect(await contextOf(host)).toBe("healthy"), { timeout: 10_000, interval: 10 });
+  await vi.waitFor(async () => expect(await contextOf(host)).toBe(HealthStatus.HEALTHY), { timeout: 10_000, interval: 10 });
   return host;
 }
 
-async function contextOf({ client }: TestHost): Promise<string | undefined> {
-  return (await client.agents.getSystemHealth({ includeMetrics: false })).components["context"]?.status;
+async function contextOf({ client }: TestHost): Promise<HealthStatus | undefined> {
+  return (await client.agents.getSystemHealth({ includeMetrics: false })).health?.components["context"]?.status;
 }
 
 async function spawn({ client }: TestHost) {
@@ -64,12 +64,12 @@ it("the conversation of an agent that sleeps is read from Redis when it is all t
   await redis.lpop(key);
   expect(await shown(host, place)).toEqual(["add 2", "add 1"]);
   await server.kill();
-  await vi.waitFor(async () => expect(await contextOf(host)).toBe("degraded"), { timeout: 10_000, interval: 10 });
+  await vi.waitFor(async () => expect(await contextOf(host)).toBe(HealthStatus.DEGRADED), { timeout: 10_000, interval: 10 });
   expect(await shown(host, place)).toEqual(["add 2", "add 1"]);
   await send(host, place, "add 3");
   expect((await send(host, place, "get")).response?.content).toBe("6");
   await server.restart();
-  await vi.waitFor(async () => expect(await contextOf(host)).toBe("healthy"), { timeout: 10_000, interval: 10 });
+  await vi.waitFor(async () => expect(await contextOf(host)).toBe(HealthStatus.HEALTHY), { timeout: 10_000, interval: 10 });
   expect(await shown(host, place)).toEqual(["get", "add 3", "add 2", "add 1"]);
 });
 
