@@ -17,14 +17,16 @@ const opened: SharedContext[] = [];
 const logged: string[] = [];
 const log = createLogger({ format: "json", output: { write: (line) => void logged.push(line) } });
 
-/** Quick to connect again, so that tests are. */
+/** Patient, for a machine may be busy; quick to connect again, so that tests are. */
 function open(prefix: string, options: Partial<RedisContextOptions> = {}): SharedContext {
-  const context = openRedisContext({ ...LIMITS, url: server.url, prefix, hostName: "here", clock: systemClock, log, deadlineMs: DEADLINE_MS, backoff: { firstMs: 10, maxMs: 50, factor: 2 }, restMs: 50, ...options });
+  const context = openRedisContext({ ...LIMITS, url: server.url, prefix, hostName: "here", clock: systemClock, log, deadlineMs: 10_000, backoff: { firstMs: 10, maxMs: 50, factor: 2 }, restMs: 50, ...options });
   opened.push(context);
   return context;
 }
 
 const connected = (...contexts: readonly SharedContext[]) => becomes(() => contexts.map(({ status }) => status), contexts.map(() => "connected"));
+/** As little patient as a host is. */
+const HASTY = { deadlineMs: DEADLINE_MS };
 const newPrefix = () => `test${++prefixes}`;
 const through = (proxy: FaultProxy) => server.url.replace(`:${server.port}`, `:${proxy.port}`);
 const take = (context: SharedContext, perMinute: number) => context.rates.take([{ key: "k", perMinute }]);
@@ -95,7 +97,7 @@ describe("with a server of its own", () => {
     it("are believed for as long as they say that they are there, and no longer", async () => {
       const prefix = newPrefix();
       await using proxy = await FaultProxy.before(server.port);
-      const [one, beating] = [open(prefix), open(prefix, { hostName: "beating", presenceTtlMs: 120, url: through(proxy) })];
+      const [one, beating] = [open(prefix), open(prefix, { hostName: "beating", presenceTtlMs: 300, url: through(proxy) })];
       await connected(one, beating);
       beating.presence.connect("s");
       await becomes(() => one.presence.of("s"), [{ host: "beating", connections: 1 }]);
@@ -112,7 +114,7 @@ describe("with a server of its own", () => {
     let context: SharedContext;
     beforeEach(async () => {
       proxy = await FaultProxy.before(server.port);
-      context = open(newPrefix(), { url: through(proxy) });
+      context = open(newPrefix(), { ...HASTY, url: through(proxy) });
       await connected(context);
       context.conversations.add("a", entry(1));
       context.notes.put("s", { one: "1" });
@@ -182,7 +184,7 @@ describe("a server that is not there", () => {
 
   it("is waited for by nobody, and found once it is there", async () => {
     await server.kill();
-    const context = open("p");
+    const context = open("p", HASTY);
     expect(await askEverything(context)).toEqual(UNKNOWN);
     expect(context.status).toBe("away");
     await server.restart();
@@ -192,7 +194,7 @@ describe("a server that is not there", () => {
   });
 
   it("for a while, killed in the middle of traffic: no call rejects or lasts, and what it forgot is unknown until it is told again", async () => {
-    const [context, other] = [open("p"), open("p", { hostName: "there" })];
+    const [context, other] = [open("p", HASTY), open("p", { ...HASTY, hostName: "there" })];
     await connected(context, other);
     context.presence.connect("s");
     await becomes(() => other.presence.of("s"), [{ host: "here", connections: 1 }]);
@@ -228,7 +230,7 @@ describe("a server that is not there", () => {
   });
 
   it("for a while, frozen: the same", async () => {
-    const context = open("p");
+    const context = open("p", HASTY);
     await connected(context);
     server.freeze();
     for (let n = 0; n < 100; n++) expect(await askEverything(context)).toEqual(UNKNOWN);
@@ -237,7 +239,7 @@ describe("a server that is not there", () => {
   });
 
   it("for this host, which has the wrong password: the reason is told, and the password is not", async () => {
-    const context = open("p", { url: server.url.replace(/:[^:@/]+@/, ":wr0ng-pass@") });
+    const context = open("p", { ...HASTY, url: server.url.replace(/:[^:@/]+@/, ":wr0ng-pass@") });
     await vi.waitFor(() => expect(context.reason).toContain("WRONGPASS"), { timeout: 10_000, interval: 5 });
     expect(await askEverything(context)).toEqual(UNKNOWN);
     await vi.waitFor(() => expect(logged.join("")).toContain("WRONGPASS"), { timeout: 10_000, interval: 5 });
@@ -247,7 +249,7 @@ describe("a server that is not there", () => {
   it("has no memory left: what it refuses is lost, what it has is known", async () => {
     await server.stop();
     server = await startRedis({ config: "maxmemory 3mb\nmaxmemory-policy noeviction" });
-    const context = open("p");
+    const context = open("p", HASTY);
     await connected(context);
     context.notes.put("s", { one: "1" });
     expect(await context.notes.of("s")).toEqual({ one: "1" });

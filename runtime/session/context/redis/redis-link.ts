@@ -9,7 +9,8 @@
  * - While it is away, questions come to nothing at once: one silence is waited for, not one
  *   a message. Connecting again goes on behind, later and later.
  * - After an answer that came too late, nothing is asked for a while: a slow server does
- *   not slow down every message.
+ *   not slow down every message. An answer that is there counts as in time, though this
+ *   process was too busy to look.
  */
 import { Redis } from "ioredis";
 import type { BackoffConfig } from "../../../core/backoff.ts";
@@ -32,9 +33,8 @@ export interface RedisLinkOptions {
 }
 
 const CONNECT_TIMEOUT_MS = 2_000;
-/** Deadlines without a byte after which a connection counts as dead. */
+/** Deadlines without an answer, or without a byte, after which a connection is given up. */
 const DEAD_AFTER_DEADLINES = 3;
-const TOO_LATE = "Command timed out";
 
 export type Client = Redis & Scripts;
 
@@ -54,7 +54,7 @@ export class RedisLink {
       lazyConnect: true,
       connectTimeout: CONNECT_TIMEOUT_MS,
       disconnectTimeout: deadlineMs,
-      commandTimeout: deadlineMs,
+      commandTimeout: deadlineMs * DEAD_AFTER_DEADLINES,
       socketTimeout: deadlineMs * DEAD_AFTER_DEADLINES,
       // What cannot be asked now is not asked later: its answer would come to nobody.
       enableOfflineQueue: false,
@@ -88,15 +88,36 @@ export class RedisLink {
 
   /** Null when there is no answer. */
   async ask<T>(question: (client: Client) => Promise<T>): Promise<{ readonly answer: T } | null> {
-    if (this.status === "connected") {
-      try {
-        return { answer: await question(this.#client) };
-      } catch (thrown) {
-        this.#onTrouble(thrown instanceof Error ? thrown.message : String(thrown));
-      }
-    }
-    this.unanswered += 1;
-    return null;
+    const answer = this.status === "connected" ? await this.#inTime(question) : null;
+    if (answer === null) this.unanswered += 1;
+    return answer;
+  }
+
+  #inTime<T>(question: (client: Client) => Promise<T>): Promise<{ readonly answer: T } | null> {
+    const { clock, deadlineMs } = this.#options;
+    return new Promise((resolve) => {
+      let open = true;
+      const end = (answer: { readonly answer: T } | null): void => {
+        open = false;
+        timer.cancel();
+        resolve(answer);
+      };
+      const timer = clock.after(deadlineMs, () => {
+        // What has arrived meanwhile is read first.
+        setImmediate(() => {
+          if (!open) return;
+          this.#onSilence();
+          end(null);
+        });
+      });
+      question(this.#client).then(
+        (answer) => end({ answer }),
+        (thrown: unknown) => {
+          if (open) this.#trouble = thrown instanceof Error ? thrown.message : String(thrown);
+          end(null);
+        },
+      );
+    });
   }
 
   close(): void {
@@ -104,11 +125,10 @@ export class RedisLink {
     this.#client.disconnect();
   }
 
-  #onTrouble(message: string): void {
-    this.#trouble = message;
-    if (message !== TOO_LATE) return;
-    this.#trouble = `it did not answer within ${this.#options.deadlineMs} ms`;
-    this.#restsUntil = this.#options.clock.monotonic() + this.#options.restMs;
+  #onSilence(): void {
+    const { clock, deadlineMs, restMs } = this.#options;
+    this.#trouble = `it did not answer within ${deadlineMs} ms`;
+    this.#restsUntil = clock.monotonic() + restMs;
   }
 
   #onReady(): void {
