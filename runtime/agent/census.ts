@@ -62,6 +62,8 @@ export class Census {
 
   /** Of one of several: takes its number from the store again. */
   recount(): Promise<void> {
+    // What is asked already may not know of what made somebody ask.
+    this.#disturbed = true;
     this.#recounting ??= this.#recount().finally(() => {
       this.#recounting = null;
     });

@@ -9,9 +9,19 @@ import type { Acquisition, Orphan } from "../../runtime/store/fleet-store.ts";
 import type { AgentCommit, AgentQuery, AgentRecord, Store } from "../../runtime/store/store.ts";
 import { delivery, type HouseOptions, TestHouse, textMessage } from "./house.ts";
 import { keptStore } from "./kept-store.ts";
+import { FixedRevisions, fixtureRevision } from "./revisions.ts";
 import { turn } from "./turn.ts";
 
 const TRIES_MAX = 2_000;
+const ALL = ["ask", "sleep", "timers", "documents"];
+
+/** Mischief by level; `hearer` hears the topic news, and children of a `parent` share their fates. */
+export async function fleetRevisions(): Promise<FixedRevisions> {
+  const kinds = ["wait", "message", "interval", "none"].map((durability) => fixtureRevision("mischief", { name: durability, durability, requests: ALL, topics: [] }, {}, ALL));
+  const hearer = fixtureRevision("mischief", { name: "hearer", durability: "wait", requests: ALL, topics: ["news"] }, {}, ALL);
+  const parent = fixtureRevision("mischief", { name: "parent", durability: "none", supervision: "rest_for_one", topics: [] });
+  return new FixedRevisions(...(await Promise.all([...kinds, hearer, parent])));
+}
 
 export class HouseFleetRig implements AsyncDisposable {
   readonly store = keptStore();
@@ -132,8 +142,8 @@ export class FleetHost {
   /** What went to other hosts. */
   readonly sent: string[] = [];
   readonly restarts: string[] = [];
-  /** Writes that reached the store, and under which id. */
-  readonly writes: { readonly hostId: string; readonly call: string }[] = [];
+  /** Writes that were asked of the store, done or refused. */
+  readonly writes: string[] = [];
   /** Another host has it, as far as this one has heard. */
   readonly heard = new Set<string>();
   #rig: TestHouse | null = null;
@@ -199,9 +209,9 @@ export class FleetHost {
     const { store } = fleet;
     const own = (agentId: string) => fleet.owners.get(agentId) === this.hostId;
     const write = (call: string, agentId: string | null) => {
+      this.writes.push(call);
       if (agentId === null) fleet.requireAlive(this.hostId);
       else fleet.requireOwn(this.hostId, agentId);
-      this.writes.push({ hostId: this.hostId, call });
     };
     const born = (agentId: string) => void (fleet.owners.has(agentId) || fleet.owners.set(agentId, this.hostId));
     const ofMine: Partial<Store> = {

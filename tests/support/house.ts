@@ -40,6 +40,8 @@ export interface HouseOptions {
   /** Stands between the agents and the store, to make it fail. */
   readonly wrapStore?: (store: Store) => Store;
   readonly fleet?: HouseFleet;
+  /** In place of shards of its own; stays open when the house is shut. */
+  readonly pool?: ShardPool;
 }
 
 export class TestHouse implements AsyncDisposable {
@@ -55,6 +57,7 @@ export class TestHouse implements AsyncDisposable {
   readonly sessionId: string;
   readonly revisions: FixedRevisions;
   readonly #ownsStore: boolean;
+  readonly #ownsPool: boolean;
   /** Once true, nothing of this house reaches the store any more. */
   #dead = false;
 
@@ -66,7 +69,8 @@ export class TestHouse implements AsyncDisposable {
     this.#ownsStore = options.store === undefined;
     this.store = store;
     this.dataDir = dataDir;
-    this.pool = new ShardPool({
+    this.#ownsPool = options.pool === undefined;
+    this.pool = options.pool ?? new ShardPool({
       clock: options.poolClock ?? systemClock,
       count: options.shards ?? 1,
       stallMs: options.stallMs ?? 2_000,
@@ -168,7 +172,7 @@ export class TestHouse implements AsyncDisposable {
   /** Stops without ending the agents, as a host does; `keep` leaves the data for another house. */
   async shut(keep = false): Promise<void> {
     await this.house.close();
-    await this.pool.close();
+    if (this.#ownsPool) await this.pool.close();
     if (this.#ownsStore) await this.store.close();
     if (!keep) rmSync(this.dataDir, { recursive: true, force: true });
   }

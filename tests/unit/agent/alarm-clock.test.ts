@@ -333,3 +333,57 @@ describe("T2: a clock that is set", () => {
     expect([fired.length, shelf.timers.size]).toEqual([2, 0]);
   });
 });
+
+describe("agents of a fleet", () => {
+  it("timers of one that was forgotten are let go of, firing or resting, and those of others stay", async () => {
+    alarms.start();
+    await turn();
+    firing = () => Promise.reject(new SirsiError("OVERLOADED", "later", { retryAfterMs: 1_000 }));
+    set("mine", 100);
+    set("gone", 100, "b");
+    await pass(100);
+    expect([alarms.inHand, alarms.holds("b")]).toEqual([2, true]);
+    const gate = new Deferred<void>();
+    firing = () => gate.promise;
+    set("fired", 50, "b");
+    await pass(50);
+    alarms.forget(new Set(["b"]));
+    for (const name of ["gone", "fired"]) shelf.timers.delete(name);
+    gate.reject(new SirsiError("AGENT_FENCED", "it is elsewhere"));
+    await turn();
+    expect([alarms.inHand, alarms.holds("b")]).toEqual([1, false]);
+    firing = (timer) => Promise.resolve(take(timer));
+    await pass(60_000);
+    expect([fired.filter((name) => name.startsWith("mine")).length, fired.filter((name) => !name.startsWith("mine"))]).toEqual([2, ["gone@100", "fired@150"]]);
+  });
+
+  it("timers that came with an agent fire when they are looked for", async () => {
+    alarms.start();
+    await turn();
+    shelf.timers.set("came", { agentId: "b", timerId: "came", dueAt: START + 300, payload: new Uint8Array() });
+    alarms.look();
+    await turn();
+    await pass(300);
+    expect(fired).toEqual(["came@300"]);
+  });
+
+  it("a host that was buried fires nothing, also not what it was just reading, until it is started again", async () => {
+    alarms.start();
+    await turn();
+    firing = () => Promise.reject(new SirsiError("OVERLOADED", "later", { retryAfterMs: 1_000 }));
+    set("a", 100);
+    await pass(100);
+    const gate = new Deferred<void>();
+    shelf.reading = () => gate.promise;
+    set("b", 0);
+    await pass(0);
+    alarms.reset();
+    gate.resolve();
+    await pass(60_000);
+    expect([fired, alarms.inHand, shelf.base.pending]).toEqual([["a@100"], 0, 0]);
+    firing = (timer) => Promise.resolve(take(timer));
+    alarms.start();
+    await turn();
+    expect(fired.toSorted()).toEqual(["a@100", "a@100", "b@100"]);
+  });
+});

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { Census } from "../../../runtime/agent/census.ts";
+import { ManualClock } from "../../../runtime/core/clock.ts";
 import { Deferred } from "../../../runtime/core/deferred.ts";
 import { SirsiError } from "../../../runtime/core/errors.ts";
 import type { AgentQuery } from "../../../runtime/store/store.ts";
@@ -89,4 +90,66 @@ it("keeps the numbers of so many sessions at most, and never forgets one in whic
   expect(census.of("busy")).toBe(1);
   expect(census.of("early")).toBeInstanceOf(Promise);
   expect(census.of("s65599")).toBe(0);
+});
+
+function shared(counts: Record<string, number>, max = 100) {
+  const clock = new ManualClock();
+  const { asked } = opened(counts);
+  const store = {
+    countLiveAgents({ sessionId }: AgentQuery): Promise<number> {
+      asked.push(sessionId ?? "");
+      return Promise.resolve(counts[sessionId ?? ""] ?? 0);
+    },
+  };
+  const own = { count: 2, gate: Promise.resolve() };
+  const countOwned = async () => {
+    const { count } = own;
+    await own.gate;
+    return count;
+  };
+  return { census: new Census(store, max, { clock, countOwned }), clock, counts, asked, own };
+}
+
+it("in a fleet the host counts those that it owns, and keeps count of those that come and go", async () => {
+  const { census, own } = shared({ "": 50 });
+  await census.open();
+  expect(census.total).toBe(2);
+  census.moved(1);
+  census.moved(-2);
+  census.enter("s");
+  expect(census.total).toBe(2);
+  census.entered("s", true);
+  own.count = 7;
+  await census.recount();
+  expect(census.total).toBe(7);
+  census.enter("s");
+  census.reset();
+  expect(census.total).toBe(1);
+  census.entered("s", false);
+  expect(census.total).toBe(0);
+});
+
+it("in a fleet a recount that was asked for while one is under way tells of what is there by then", async () => {
+  const { census, own } = shared({});
+  const gate = new Deferred<void>();
+  own.gate = gate.promise;
+  const first = census.recount();
+  own.count = 3;
+  const second = census.recount();
+  gate.resolve();
+  await Promise.all([first, second]);
+  expect(census.total).toBe(3);
+});
+
+it("in a fleet a session's number is believed for a moment, with what is counted here meanwhile", async () => {
+  const { census, clock, counts, asked } = shared({ s: 3 });
+  expect(await census.of("s")).toBe(3);
+  counts["s"] = 5;
+  census.enter("s");
+  census.entered("s", true);
+  clock.advance(999);
+  expect(census.of("s")).toBe(4);
+  clock.advance(2);
+  counts["s"] = 6;
+  expect([await census.of("s"), census.of("s"), asked]).toEqual([6, 6, ["s", "s"]]);
 });

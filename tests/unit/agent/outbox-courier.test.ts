@@ -366,3 +366,109 @@ describe("the store", () => {
     expect(delivered).toEqual(["b:1"]);
   });
 });
+
+describe("senders of a fleet", () => {
+  it("O5: what one that came had left in the store goes before what it commits here", async () => {
+    await started();
+    // It was committed on another host, which did not get it delivered.
+    shelf.entries.push(message("new", "b", "1"), message("new", "b", "2"), event("new", "early"));
+    const gate = new Deferred<void>();
+    shelf.reading = () => gate.promise;
+    courier.rescan("new");
+    commit(message("new", "b", "3"), event("new", "late"));
+    commit(message("a", "b", "other"));
+    await turn();
+    expect([delivered, published]).toEqual([["b:other"], []]);
+    gate.resolve();
+    await turn(10);
+    expect([delivered, published, shelf.left, courier.held]).toEqual([["b:other", "b:1", "b:2", "b:3"], ["early", "late"], 0, 0]);
+    commit(message("new", "b", "4"));
+    await turn();
+    expect(delivered.at(-1)).toBe("b:4");
+  });
+
+  it("O5: one that comes while the store is read is read from its beginning", async () => {
+    shelf.entries.push(...Array.from({ length: 250 }, (_, n) => (n === 240 ? message("new", "b", "2") : event("a", "e"))));
+    const first = message("new", "b", "1");
+    let pages = 0;
+    shelf.reading = async () => {
+      // It comes when the page on which its first entry lies has been read.
+      if (++pages !== 1) return;
+      shelf.entries[5] = first;
+      courier.rescan("new");
+    };
+    courier.start();
+    await turn(20);
+    expect(delivered).toEqual(["b:1", "b:2"]);
+  });
+
+  it("nothing more is delivered for one that was forgotten, nor by the reading under way; for others it is", async () => {
+    await started();
+    const gate = new Deferred<"kept">();
+    answer = () => gate.promise;
+    commit(message("gone", "b", "1"), message("gone", "b", "2"), message("gone", "c", "3"), message("a", "b", "4"), message("a", "b", "5"));
+    await turn();
+    expect([courier.holds("gone"), courier.holds("a")]).toEqual([true, true]);
+    courier.forget(new Set(["gone"]));
+    expect(courier.holds("gone")).toBe(false);
+    gate.resolve("kept");
+    await turn(10);
+    expect([delivered, shelf.settled, courier.held]).toEqual([["b:1", "c:3", "b:4", "b:5"], ["a/4/0", "a/5/0"], 0]);
+    const reading = new Deferred<void>();
+    shelf.reading = () => reading.promise;
+    courier.rescanExpected();
+    await turn();
+    courier.forget(new Set(["gone"]));
+    reading.resolve();
+    await turn(10);
+    expect(delivered).toHaveLength(4);
+  });
+
+  it("a message of one that was forgotten is not set aside for an error that comes too late", async () => {
+    await started();
+    const gate = new Deferred<"kept">();
+    answer = () => gate.promise;
+    commit(message("gone", "b", "1"));
+    await turn();
+    courier.forget(new Set(["gone"]));
+    gate.reject(new SirsiError("AGENT_NOT_FOUND", "no such agent"));
+    await turn();
+    expect([shelf.letters, dead]).toEqual([[], []]);
+  });
+
+  it("a host that was buried drops everything without a write, and begins again from the store", async () => {
+    await started();
+    const gate = new Deferred<"kept">();
+    answer = () => gate.promise;
+    commit(message("a", "b", "1"), message("a", "b", "2"));
+    await turn();
+    shelf.fault = new SirsiError("AGENT_FENCED", "buried");
+    commit(event("a", "e"));
+    await turn();
+    courier.reset();
+    gate.resolve("kept");
+    clock.advance(60_000);
+    shelf.fault = null;
+    commit(message("a", "b", "3"));
+    clock.advance(60_000);
+    await turn(10);
+    expect([delivered, shelf.settled, courier.held, clock.pending]).toEqual([["b:1"], [], 0, 0]);
+    answer = () => Promise.resolve("taken");
+    courier.start();
+    await turn(10);
+    expect([delivered, published, shelf.left]).toEqual([["b:1", "b:1", "b:2", "b:3"], ["e", "e"], 0]);
+  });
+
+  it("a reading that a burial overtook places nothing, and the one after it begins anew", async () => {
+    shelf.entries.push(message("a", "b", "1"));
+    const gate = new Deferred<void>();
+    shelf.reading = () => gate.promise;
+    await started();
+    courier.reset();
+    courier.start();
+    shelf.entries = [message("c", "d", "2")];
+    gate.resolve();
+    await turn(10);
+    expect(delivered).toEqual(["d:2"]);
+  });
+});
