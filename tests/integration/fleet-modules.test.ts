@@ -1,8 +1,10 @@
 /** Modules of a fleet on real registries, swaps and agents. */
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { SwapState } from "../../runtime/contract/gen/sirsi/hypervisor/v1/hypervisor_service_pb.ts";
 import { digestOf } from "../../runtime/module/inspect.ts";
-import { FleetHosts } from "../support/fleet-host.ts";
+import type { FleetStore } from "../../runtime/store/fleet-store.ts";
+import { FleetHosts, hostIdOf } from "../support/fleet-host.ts";
+import { PostgresServer } from "../support/postgres-server.ts";
 import { mischief } from "../support/swap-rig.ts";
 
 let fleet: FleetHosts;
@@ -104,5 +106,39 @@ describe("a module of a fleet", () => {
     await a.say(await a.spawn("mischief"), "add 1");
     expect(await a.install(await mischief("2.0.0", { on_load: "divide 0" }))).toMatchObject({ state: SwapState.REJECTED, rollOut: "" });
     expect([a.version("mischief"), b.version("mischief"), row()?.generation]).toEqual(["1.0.0", "1.0.0", 1]);
+  });
+});
+
+describe("a module of a fleet on one database", () => {
+  let server: PostgresServer;
+  beforeAll(async () => {
+    server = await PostgresServer.start();
+  }, 60_000);
+  afterAll(() => server.stop());
+
+  test("S2 S6 finds its agents wherever they come to memory: each moves to the revision that its new host has active", async () => {
+    const database = await server.newDatabase();
+    fleet = new FleetHosts(() => server.open(database));
+    const v1 = await mischief("1.0.0");
+    const v2 = await mischief("2.0.0");
+    const a = await fleet.start("a", { files: { "mischief.wasm": v1 } });
+    const b = await fleet.start("b");
+    expect([b.version("mischief"), digestOf(b.file("mischief.wasm"))]).toEqual(["1.0.0", digestOf(v1)]);
+    const goes = await b.spawn("mischief");
+    await b.say(goes, "add 7");
+    fleet.hosts.delete("b"); // nobody sees it now, so it stays behind
+    await a.install(v2);
+    const [storeA, storeB] = [a.store as FleetStore, b.store as FleetStore];
+    await soon(async () => expect(await storeA.listFleetModules()).toMatchObject([{ module: "mischief", digest: digestOf(v2), generation: 2, changedBy: "a" }]));
+    const comes = await a.spawn("mischief");
+    await a.say(comes, "add 3");
+    expect([await storeB.giveAgents([goes], hostIdOf("a")), await storeA.giveAgents([comes], hostIdOf("b"))]).toEqual([[goes], [comes]]);
+    expect([await a.say(goes, "total"), await b.say(comes, "total")]).toEqual(["7", "3"]);
+    await soon(async () => expect([await a.versionOf(goes), await b.versionOf(comes)]).toEqual(["2.0.0", "1.0.0"]));
+    expect([await a.say(goes, "total"), await b.say(comes, "total")]).toEqual(["7", "3"]);
+    fleet.hosts.set("b", b);
+    expect(await a.fleetModules.describe()).toEqual([{ module: "mischief", digest: digestOf(v2), version: "2.0.0", generation: 2, differingHosts: ["b"] }]);
+    await b.fleetModules.join();
+    await soon(async () => expect([b.version("mischief"), await b.versionOf(comes), await b.say(comes, "total")]).toEqual(["2.0.0", "2.0.0", "3"]));
   });
 });

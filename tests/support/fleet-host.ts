@@ -1,4 +1,7 @@
-/** Hosts of a fleet with real modules, swaps and agents, each on a store of its own; what they share is in memory. */
+/**
+ * Hosts of a fleet with real modules, swaps and agents. Each on a store of its own, and what
+ * they share in memory; or all on one store that hosts share.
+ */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,7 +23,7 @@ import type { Swaps } from "../../runtime/hypervisor/swap/swaps.ts";
 import { ModuleRegistry } from "../../runtime/module/index.ts";
 import { openMetrics, silentLogger } from "../../runtime/observe/index.ts";
 import { ShardPool } from "../../runtime/sandbox/index.ts";
-import type { HostEntry } from "../../runtime/store/fleet-store.ts";
+import type { FleetStore, HostEntry } from "../../runtime/store/fleet-store.ts";
 import { openSqliteStore } from "../../runtime/store/sqlite/index.ts";
 import type { Store } from "../../runtime/store/store.ts";
 import { FleetTable } from "./fleet-modules-rig.ts";
@@ -46,6 +49,20 @@ export class FleetHosts implements AsyncDisposable {
   readonly table = new FleetTable();
   readonly bus = openMemoryBus({ clock: systemClock, onError: () => undefined });
   readonly hosts = new Map<string, FleetHost>();
+  readonly #openShared: (() => Promise<FleetStore>) | null;
+
+  constructor(openShared: (() => Promise<FleetStore>) | null = null) {
+    this.#openShared = openShared;
+  }
+
+  /** As a host has it open, and where it finds what all share. */
+  async openStore(name: string, dataDir: string): Promise<{ readonly store: Store; readonly table: FleetParts }> {
+    if (this.#openShared === null) return { store: await openSqliteStore({ dataDir, clock: systemClock }), table: this.table };
+    const store = await this.#openShared();
+    await store.joinFleet(entryOf(name), 600_000, null);
+    await store.setHostState(hostIdOf(name), "active");
+    return { store, table: store };
+  }
 
   /** Opens a host, on what it left when there was one of this name, and has it join. */
   async start(name: string, options: FleetHostOptions = {}): Promise<FleetHost> {
@@ -67,7 +84,10 @@ export class FleetHosts implements AsyncDisposable {
   }
 }
 
+type FleetParts = Pick<FleetStore, "getModuleBytes" | "listFleetModules" | "putFleetModule" | "putModuleBytes">;
+
 interface Parts {
+  readonly table: FleetParts;
   readonly store: Store;
   readonly pool: ShardPool;
   readonly modules: ModuleRegistry;
@@ -97,7 +117,7 @@ export class FleetHost {
     this.fleetModules = openFleetModules({
       clock: systemClock,
       log: silentLogger,
-      store: fleet.table,
+      store: parts.table,
       modules,
       swaps,
       choices: SWAP,
@@ -111,7 +131,7 @@ export class FleetHost {
       bus: fleet.bus,
       prefix: "p",
       ask: async (hostId, question) => {
-        const host = fleet.hosts.get(hostId);
+        const host = [...fleet.hosts.values()].find(({ name: other }) => hostIdOf(other) === hostId);
         if (host === undefined) throw new SirsiError("BUS_NO_RESPONDERS", `nobody listens for ${hostId}`);
         return await host.fleetModules.answer(question);
       },
@@ -130,10 +150,10 @@ export class FleetHost {
     } catch {
       // There since the host was here before.
     }
-    const store = await openSqliteStore({ dataDir, clock: systemClock });
+    const { store, table } = await fleet.openStore(name, dataDir);
     const policy = testPolicy({ limitsMax: { ...LIMITS_MAX, ...limitsMax }, defaultGrants: grants });
     const modules = new ModuleRegistry(
-      { directory, dataDir, policy, watch: false, keepSuperseded: 5, moduleMaxBytes: 1 << 24, admitTimeoutMs: 60_000, cacheMaxBytes: 1 << 28, clock: systemClock, holdCandidates: true, onFault: () => undefined, shared: sharedBytesOf(fleet.table) },
+      { directory, dataDir, policy, watch: false, keepSuperseded: 5, moduleMaxBytes: 1 << 24, admitTimeoutMs: 60_000, cacheMaxBytes: 1 << 28, clock: systemClock, holdCandidates: true, onFault: () => undefined, shared: sharedBytesOf(table) },
       store,
     );
     const pool = new ShardPool({ clock: systemClock, count: 1, stallMs: 5_000, onLog: () => undefined, onShardLost: () => undefined });
@@ -146,7 +166,7 @@ export class FleetHost {
     await house.restore();
     modules.allowForgetting();
     swaps.begin();
-    const host = new FleetHost(fleet, name, directory, { store, pool, modules, house, swaps });
+    const host = new FleetHost(fleet, name, directory, { store, table, pool, modules, house, swaps });
     await host.#addSession();
     return host;
   }
@@ -231,6 +251,11 @@ function openHouse(store: Store, pool: ShardPool, modules: ModuleRegistry) {
   return { house, swaps: opened.swaps };
 }
 
+/** The same for the same name, which has six characters at most. */
+export function hostIdOf(name: string): string {
+  return `0190f3c2-6b7e-7c31-8a51-${Buffer.from(name).toString("hex").padStart(12, "0")}`;
+}
+
 function entryOf(name: string): HostEntry {
-  return { hostId: name, name, zone: "", labels: {}, grpcAddress: "", httpAddress: "", version: "1", capacity: 10, state: "active", load: { resident: 0, residentBytes: 0, cpu: 0 }, joinedAt: 0, leaseLeftMs: 1_000 };
+  return { hostId: hostIdOf(name), name, zone: "", labels: {}, grpcAddress: "", httpAddress: "", version: "1", capacity: 10, state: "active", load: { resident: 0, residentBytes: 0, cpu: 0 }, joinedAt: 0, leaseLeftMs: 1_000 };
 }
