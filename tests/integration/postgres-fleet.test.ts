@@ -458,7 +458,7 @@ describe("modules in a fleet", () => {
     const [a, b] = [await fleet.host("a"), await fleet.host("b")];
     expect(await a.store.putFleetModule(fleetModule(2))).toBe(false);
     const first = await Promise.all([a, b].map(({ store }, index) => store.putFleetModule(fleetModule(1, { version: `1.0.${index}` }))));
-    expect(first.toSorted()).toEqual([false, true]);
+    expect(first.filter(Boolean)).toHaveLength(1);
     const second = await Promise.all([a, b, a, b].map(({ store }, index) => store.putFleetModule(fleetModule(2, { version: `2.0.${index}` }))));
     expect(second.filter(Boolean)).toHaveLength(1);
     expect(await a.store.putFleetModule(fleetModule(1))).toBe(false);

@@ -95,7 +95,7 @@ export async function renewLease(link: Link, hostId: string, load: HostLoad, lea
   return { held: (renewed?.count ?? 0) > 0, hosts: (hosts ?? []).map(entryOf) };
 }
 
-export async function describeHost(writer: Writer, { hostId, name: _, ...description }: HostDescription): Promise<void> {
+export async function describeHost(writer: Writer, { hostId, name: _name, ...description }: HostDescription): Promise<void> {
   await writeOne(writer, DESCRIBE, [requireId(hostId, "host_id"), JSON.stringify(description)]);
 }
 

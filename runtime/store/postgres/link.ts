@@ -145,10 +145,19 @@ export class Link {
     return this.#gone.promise;
   }
 
-  async query(sql: string, parameters: readonly Parameter[]): Promise<Rows> {
+  query(sql: string, parameters: readonly Parameter[]): Promise<Rows> {
+    return this.#ask(sql, parameters, true);
+  }
+
+  /** Planned anew each time, for these parameters: for what is asked seldom, and is dear where the plan does not fit. */
+  queryPlanned(sql: string, parameters: readonly Parameter[]): Promise<Rows> {
+    return this.#ask(sql, parameters, false);
+  }
+
+  async #ask(sql: string, parameters: readonly Parameter[], prepare: boolean): Promise<Rows> {
     if (this.#line.over !== null) throw this.#line.over;
     try {
-      return await this.#sql.unsafe(sql, parameters as never[], { prepare: true });
+      return await this.#sql.unsafe(sql, parameters as never[], { prepare });
     } catch (thrown) {
       if (faultKind(thrown) === "lost") this.cut(thrown);
       throw thrown;

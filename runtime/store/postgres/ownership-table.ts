@@ -40,25 +40,31 @@ export async function countByOwner(link: Link): Promise<ReadonlyMap<string, numb
   return new Map((await link.query(COUNTS, [])).map((row) => [plain(row, "owner"), number(row, "n")]));
 }
 
-/** Each kind of work finds its orphans by itself, from whichever of the two are fewer. */
-const ofOrphans = (table: string, more = ""): string => `
-  SELECT x.agent_id FROM ${table} x JOIN agent_progress p ON p.agent_id = x.agent_id
-  WHERE x.agent_id > $1 ${more} AND (p.owner IS NULL OR p.owner = ANY(ARRAY(SELECT host_id FROM hosts WHERE state = 'dead')))`;
-const has = (table: string): string => `EXISTS (SELECT 1 FROM ${table} x WHERE x.agent_id = a.agent_id)`;
+const has = (table: string, of: string): string => `EXISTS (SELECT 1 FROM ${table} x WHERE x.agent_id = ${of}.agent_id)`;
+const KINDS = [
+  has("waits", "p"),
+  has("outbox", "p"),
+  has("timers", "p"),
+  "EXISTS (SELECT 1 FROM agents x WHERE x.agent_id = p.agent_id AND x.state = 'INITIALIZING')",
+  "EXISTS (SELECT 1 FROM agents x WHERE x.agent_id = p.agent_id AND x.live AND x.module = ANY($3::text[]))",
+];
+const firstOf = (owner: string, kind: string): string => `(SELECT p.agent_id FROM agent_progress p WHERE p.owner ${owner} AND p.agent_id > $1 AND ${kind} ORDER BY p.agent_id LIMIT $2)`;
+/**
+ * Most agents are nobody's orphans, and most orphans are idle. So owner by owner and kind by
+ * kind, each by an index in the order of ids and no further than the page: it costs little
+ * where there are no orphans, and where there are many with work.
+ */
 const ORPHANS = `
-  WITH wanted AS (${[
-    ofOrphans("waits"),
-    ofOrphans("outbox"),
-    ofOrphans("timers"),
-    ofOrphans("agents", "AND x.state = 'INITIALIZING'"),
-    ofOrphans("agents", "AND x.live AND x.module = ANY($3::text[])"),
-  ].join(" UNION ")})
+  WITH wanted AS (${KINDS.flatMap((kind) => [
+    firstOf("IS NULL", kind),
+    `SELECT found.agent_id FROM hosts h CROSS JOIN LATERAL ${firstOf("= h.host_id", kind)} AS found WHERE h.state = 'dead'`,
+  ]).join(" UNION ")})
   SELECT a.agent_id, a.session_id, a.module, a.digest, a.live, a.state = 'INITIALIZING' AS initializing,
-    ${has("waits")} AS in_wait, ${has("outbox")} AS has_outbox, ${has("timers")} AS has_timers
-  FROM wanted w JOIN agents a ON a.agent_id = w.agent_id ORDER BY a.agent_id LIMIT $2`;
+    ${has("waits", "a")} AS in_wait, ${has("outbox", "a")} AS has_outbox, ${has("timers", "a")} AS has_timers
+  FROM (SELECT agent_id FROM wanted ORDER BY agent_id LIMIT $2) w JOIN agents a ON a.agent_id = w.agent_id ORDER BY a.agent_id`;
 
 export async function listOrphans(link: Link, modules: readonly string[], afterAgentId: string, limit: number): Promise<Orphan[]> {
-  const rows = await link.query(ORPHANS, [afterId(afterAgentId), limit, arrayText(modules.map(keptText))]);
+  const rows = await link.queryPlanned(ORPHANS, [afterId(afterAgentId), limit, arrayText(modules.map(keptText))]);
   return rows.map((row) => ({
     agentId: plain(row, "agent_id"),
     sessionId: plain(row, "session_id"),
