@@ -4,6 +4,8 @@ import type { FleetModule, FleetStore } from "../../runtime/store/fleet-store.ts
 import type { AgentRecord } from "../../runtime/store/store.ts";
 import { until } from "../../scripts/services/service.ts";
 import { PostgresServer } from "../support/postgres-server.ts";
+import { creationContract } from "../support/store-contract-commits.ts";
+import { outboxContract, timerContract } from "../support/store-contract-effects.ts";
 import { hostDescription, LOAD, LONG_MS, OVER_MS, StoreFleet, type StoreHost } from "../support/store-host.ts";
 import { START_MS, agentCommit, agentRecord, deadLetter, moduleRecord, newAgent, outboxEntry, revisionRecord, sessionOf, sessionRecord, stateImage, swapRecord, waitCommit } from "../support/store-records.ts";
 
@@ -40,6 +42,16 @@ async function end(store: FleetStore, agentId: string): Promise<void> {
 }
 
 const timer = (timerId: string, dueAt: number) => ({ kind: "set", timerId, dueAt, payload: Uint8Array.of(1) }) as const;
+
+describe("the store of a host in a fleet keeps what every store keeps", () => {
+  let store: FleetStore;
+  beforeEach(async () => {
+    ({ store } = await fleet.host("a"));
+  });
+  describe("creating an agent with its first commit", () => creationContract(() => store));
+  describe("the outbox", () => outboxContract(() => store));
+  describe("timers", () => timerContract(() => store));
+});
 
 describe("hosts of a fleet", () => {
   it("see each other with their leases, states and loads, each as it described itself", async () => {

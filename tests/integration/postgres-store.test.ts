@@ -8,7 +8,7 @@ import { userKey } from "../../runtime/store/postgres/user-id.ts";
 import type { Store } from "../../runtime/store/store.ts";
 import { PostgresServer } from "../support/postgres-server.ts";
 import { storeContract } from "../support/store-contract.ts";
-import { START_MS, agentCommit, agentCounters, agentRecord, exchangeRecord, moduleRecord, newAgent, outboxEntry, revisionRecord, sessionOf, sessionRecord, stateImage, waitCommit, waitRecord } from "../support/store-records.ts";
+import { START_MS, agentCommit, agentCounters, agentRecord, exchangeRecord, moduleRecord, newAgent, outboxEntry, revisionRecord, sessionOf, sessionRecord, stateImage, swapRecord, waitCommit, waitRecord } from "../support/store-records.ts";
 
 let server: PostgresServer;
 beforeAll(async () => {
@@ -217,6 +217,25 @@ describe("the Postgres store in its database", () => {
     const stores = await Promise.all(Array.from({ length: 5 }, () => open(empty)));
     await Promise.all(stores.map((store) => store.probe()));
     expect(await server.sql(empty, "SELECT max(version) FROM schema_version")).toBe(String(MIGRATIONS.length));
+  });
+
+  it("brings the tables of the first version up to date, with what is in them", async () => {
+    const old = await server.newDatabase("bare");
+    const first = MIGRATIONS[0]!;
+    const rows = [
+      "CREATE TABLE schema_version (version integer PRIMARY KEY, name text NOT NULL, applied_at double precision NOT NULL)",
+      ...first.statements,
+      `INSERT INTO schema_version VALUES (0, 'lock', 0), (1, '${first.name}', 1)`,
+      `INSERT INTO modules VALUES ('echo', '${"c".repeat(64)}', false, 'echo.wasm')`,
+      `INSERT INTO revisions VALUES ('echo', '${"c".repeat(64)}', '1.0.0', 'ACTIVE', '', 10240, ${START_MS})`,
+      `INSERT INTO swaps VALUES ('s', 'echo', 1, '${JSON.stringify(swapRecord("echo", { swapId: "s" }))}')`,
+    ];
+    await server.sql(old, rows.join(";\n"));
+    const store = await open(old);
+    expect(await store.listModules()).toEqual([moduleRecord("echo")]);
+    expect(await store.listRevisions("echo")).toEqual([revisionRecord("echo", "c".repeat(64))]);
+    expect(await store.listSwaps("echo", 10)).toEqual([swapRecord("echo", { swapId: "s" })]);
+    await store.commit(agentCommit(await newAgent(store), 1));
   });
 
   it("says why it cannot be opened, and never the password", async () => {
