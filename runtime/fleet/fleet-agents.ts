@@ -79,7 +79,7 @@ export class FleetAgents implements LocalAgents {
         if (hostId === fleet.self.hostId) return await house.spawn({ ...spec, agentId });
         await remote.spawn(hostId, agentId, spec);
         owners.learn(agentId, hostId);
-        return (await this.find(agentId)) ?? (await this.#missingAfterSpawn(agentId));
+        return (await this.find(agentId)) ?? missingAfterSpawn(agentId);
       } catch (thrown) {
         if (at === choices.length - 1 || !elsewhereMay(SirsiError.from(thrown))) throw thrown;
       }
@@ -87,10 +87,6 @@ export class FleetAgents implements LocalAgents {
     routing.requireHeld();
     // Nobody takes agents: not even this host, so its own words are the best answer.
     return await house.spawn({ ...spec, agentId });
-  }
-
-  #missingAfterSpawn(agentId: string): never {
-    throw new SirsiError("AGENT_FENCED", `agent ${agentId} was made, and its host was lost right after; spawn another`, { retryAfterMs: 250 });
   }
 
   async stop(agentId: string, reason: string): Promise<void> {
@@ -207,4 +203,8 @@ export class FleetAgents implements LocalAgents {
 /** Another host may do what this one could not. */
 function elsewhereMay({ code }: SirsiError): boolean {
   return code === "AGENT_FENCED" || code === "SHUTTING_DOWN" || code === "OVERLOADED" || code === "AGENT_LIMIT_REACHED" || code === "AGENT_TYPE_NOT_FOUND" || code === "SHARD_LOST";
+}
+
+function missingAfterSpawn(agentId: string): never {
+  throw new SirsiError("AGENT_FENCED", `agent ${agentId} was made, and its host was lost right after; spawn another`, { retryAfterMs: 250 });
 }

@@ -20,7 +20,7 @@ function isCode(text: string): text is ErrorCode {
 function readDetails(text: string): ErrorDetails {
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? (value as ErrorDetails) : {};
+    return typeof value === "object" && value !== null ? value : {};
   } catch {
     return {};
   }

@@ -215,7 +215,7 @@ export class Membership implements Fleet {
   }
 
   #tell(): void {
-    for (const listener of [...this.#listeners]) listener();
+    for (const listener of this.#listeners) listener();
   }
 
   // --- others ------------------------------------------------------------------------
