@@ -315,14 +315,13 @@ describe("an agent that is handed over", () => {
     const [teller, hearer] = [await a.rig.spawn("wait"), await rig.host("host-c").then((c) => c.rig.spawn("wait"))];
     const c = rig.hosts.get("host-c")!;
     // Nobody gets through to the receiver for now.
-    const { sendEntry } = c.house;
-    c.house.sendEntry = () => Promise.reject(new SirsiError("MAILBOX_FULL", "not now", { retryAfterMs: 100 }));
+    c.deaf = true;
     await a.rig.say(teller, `tell ${hearer} say first; tell ${hearer} say second`);
     await eventually(() => a.sent.includes(hearer));
     expect(moved(await a.handOver(teller, b)).hadWork).toBe(true);
     const told = b.rig.say(teller, `tell ${hearer} say third`);
     await told;
-    c.house.sendEntry = sendEntry;
+    c.deaf = false;
     await eventually(() => {
       clock.advance(100);
       return rig.store.outbox.size === 0;

@@ -144,6 +144,8 @@ export class FleetHost {
   readonly restarts: string[] = [];
   /** Writes that were asked of the store, done or refused. */
   readonly writes: string[] = [];
+  /** Takes nothing from other hosts for now. */
+  deaf = false;
   /** Another host has it, as far as this one has heard. */
   readonly heard = new Set<string>();
   #rig: TestHouse | null = null;
@@ -175,12 +177,12 @@ export class FleetHost {
       remote: {
         send: (agentId, sessionId, what) => {
           this.sent.push(agentId);
-          return fleet.route(agentId, this.hostId, async (host) => (await host.house.sendEntry(agentId, sessionId, what)).reply);
+          return fleet.route(agentId, this.hostId, async (host) => (await host.take(agentId, sessionId, what)).reply);
         },
         deliverEntry: async (entry, message) => {
           this.sent.push(entry.target);
           const host = fleet.hosts.get(fleet.ownerOf(entry.target) ?? this.hostId);
-          const { taken } = (await host?.house.sendEntry(entry.target, entry.sessionId, delivery("", { message, sourceAgentId: entry.key.agentId, outboxKey: entry.key }))) ?? { taken: false };
+          const { taken } = (await host?.take(entry.target, entry.sessionId, delivery("", { message, sourceAgentId: entry.key.agentId, outboxKey: entry.key }))) ?? { taken: false };
           return taken ? "taken" : "kept";
         },
         restart: (agentIds, reason) => {
@@ -201,6 +203,12 @@ export class FleetHost {
         left: (agentId) => void this.presence.push(`left ${agentId}`),
       },
     };
+  }
+
+  /** What another host has for an agent of this one. */
+  take(...[agentId, sessionId, what]: Parameters<TestHouse["house"]["sendEntry"]>) {
+    if (this.deaf) throw new SirsiError("MAILBOX_FULL", "not now", { retryAfterMs: 100 });
+    return this.house.sendEntry(agentId, sessionId, what);
   }
 
   /** The shared store, as this host has it after `joinFleet`. */
