@@ -15,6 +15,7 @@
 import type { HostEvent, PublishEvent } from "../agent/agents.ts";
 import type { Bus } from "../bus/bus.ts";
 import type { EventStream, Reading } from "../bus/event-stream.ts";
+import { encodeUnplacedEvent } from "../contract/event-codec.ts";
 import type { AgentEvent } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
 import { BoundedCache } from "../core/bounded-cache.ts";
 import type { Clock } from "../core/clock.ts";
@@ -27,7 +28,6 @@ import { EventChains, EventNumbers } from "./event-chain.ts";
 import { EventFollower, FOLLOWER_BUFFER } from "./event-follower.ts";
 import { eventsSubject, topicSubject } from "./event-subjects.ts";
 import { type HeardEvent, hearEvent } from "./heard-event.ts";
-import { encodeEvent, placedMessage } from "./kept-event.ts";
 import { LiveChannel } from "./live-channel.ts";
 import type { FollowOptions, SessionEvents } from "./session-events.ts";
 
@@ -174,7 +174,7 @@ export class FleetEventLog implements SessionEvents {
   #publish(event: HostEvent, eventId: string): void {
     const { clock, prefix, metrics } = this.#deps;
     const at = clock.now();
-    const data = encodeEvent(placedMessage(event, { eventId, at, sequence: 0n }));
+    const data = encodeUnplacedEvent({ ...event, eventType: event.type, eventId, at });
     this.stream.append(eventsSubject(prefix, event.sessionId), eventId, data, cloudEventHeaders(event, eventId, at, prefix));
     const topic = topicSubject(prefix, event);
     if (topic !== null) this.#toTopic(topic, data);

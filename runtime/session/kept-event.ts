@@ -13,26 +13,13 @@ export interface KeptEvent {
   readonly count: number;
 }
 
-/** What an event is called and where it stands, wherever its sequence comes from. */
-export interface EventPlace {
-  readonly eventId: string;
-  /** Milliseconds since 1970. */
-  readonly at: number;
-  /** 0n while nobody has given it one. */
-  readonly sequence: bigint;
-}
-
 /** Its id is made of session and sequence: the same for every reader, and nothing that would have to be kept. */
 export function eventMessage({ event, at }: KeptEvent, sequence: bigint): AgentEvent {
-  return placedMessage(event, { eventId: `${event.sessionId}.${sequence}`, at, sequence });
-}
-
-export function placedMessage(event: HostEvent, { eventId, at, sequence }: EventPlace): AgentEvent {
   return create(AgentEventSchema, {
     eventType: event.type,
     sourceAgentId: event.sourceAgentId,
     targetAgentId: event.targetAgentId,
-    eventId,
+    eventId: `${event.sessionId}.${sequence}`,
     sessionId: event.sessionId,
     time: timestampFromMs(at),
     sequence,

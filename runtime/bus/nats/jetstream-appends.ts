@@ -11,6 +11,9 @@
  *    it again: then it is lost rather than doubled.
  * A3 Nothing leaves, first or again, while `mayAppend` says no; what waits is dropped (D5).
  * A4 Nothing overtakes what waits to be sent for the first time.
+ * A5 What is appended in one go leaves together, before anything else can happen, and its
+ *    last one alone asks for a confirmation, which is good for all before it: the stream
+ *    takes what comes over one connection in its order.
  */
 import type { Clock, Timer } from "../../core/clock.ts";
 import { Deferred } from "../../core/deferred.ts";
@@ -34,15 +37,18 @@ export interface AppendsConfig {
 }
 
 interface Waiting {
+  readonly number: number;
   readonly subject: string;
   readonly data: Uint8Array;
   readonly headers: Headers;
   /** On the monotonic clock; null for never. */
   firstSentAt: number | null;
-  /** Null when it must be sent (again). */
+  /** Null while it must be sent (again). */
   sentAt: number | null;
 }
 
+/** In a large batch, further confirmations are asked for on the way. */
+const ASK_EVERY = 256;
 /** How long a confirmation may take. */
 const CONFIRM_MS = 5_000;
 const LOOK_EVERY_MS = 1_000;
@@ -58,9 +64,11 @@ export class JetStreamAppends {
   #mode: "held" | "open" | "plain" = "held";
   #repeatMs = 0;
   #bytes = 0;
-  /** Of those that wait, with sentAt null. */
-  #unsent = 0;
+  /** Those with sentAt null, in their order; and some that wait no more. */
+  #toSend: Waiting[] = [];
   #number = 0;
+  /** The turn in which something was appended is not over. */
+  #gathering = false;
   #timer: Timer | null = null;
   #emptied: Deferred<void> | null = null;
   #lossTold = false;
@@ -77,7 +85,7 @@ export class JetStreamAppends {
   append(subject: string, id: string, data: Uint8Array, headers: Headers): void {
     if (!this.#config.mayAppend()) return;
     if (this.#mode === "plain") {
-      this.#publish(subject, data, headers, null);
+      this.#sendPlain(subject, data, headers);
       return;
     }
     const { waitingMax, waitingMaxBytes } = this.#config;
@@ -87,12 +95,17 @@ export class JetStreamAppends {
       return;
     }
     this.#counts.appended += 1;
-    const entry: Waiting = { subject, data, headers: { "Nats-Msg-Id": id, ...headers }, firstSentAt: null, sentAt: null };
-    this.#waiting.set(++this.#number, entry);
+    const entry: Waiting = { number: ++this.#number, subject, data, headers: { "Nats-Msg-Id": id, ...headers }, firstSentAt: null, sentAt: null };
+    this.#waiting.set(entry.number, entry);
+    this.#toSend.push(entry);
     this.#bytes += bytes;
-    this.#unsent += 1;
-    // A4: while others wait for their first sending, this one waits behind them.
-    if (this.#mode === "open" && this.#unsent === 1) this.#send(this.#number, entry);
+    if (!this.#gathering) {
+      this.#gathering = true;
+      queueMicrotask(() => {
+        this.#gathering = false;
+        if (this.#mode === "open") this.#sendAll();
+      });
+    }
     this.#look();
   }
 
@@ -106,24 +119,23 @@ export class JetStreamAppends {
   /** The connection or the stream is lost: what was not confirmed will be sent again. */
   hold(): void {
     this.#mode = "held";
-    for (const entry of this.#waiting.values()) entry.sentAt = null;
-    this.#unsent = this.#waiting.size;
+    this.#toSend = [...this.#waiting.values()];
+    for (const entry of this.#toSend) entry.sentAt = null;
   }
 
   /** There is no stream: what never went out goes to those who listen. */
   plain(): void {
     this.#mode = "plain";
-    for (const [number, entry] of this.#waiting) {
-      this.#remove(number, entry);
-      if (entry.firstSentAt === null && this.#config.mayAppend()) this.#publish(entry.subject, entry.data, entry.headers, null);
+    for (const entry of this.#waiting.values()) {
+      this.#remove(entry);
+      if (entry.firstSentAt === null && this.#config.mayAppend()) this.#sendPlain(entry.subject, entry.data, entry.headers);
     }
   }
 
   /** A confirmation, or a refusal. */
   hear({ subject, data }: BusMessage): void {
     const number = Number(subject.slice(this.#config.inbox.length + 1));
-    const entry = this.#waiting.get(number);
-    if (entry === undefined) return;
+    if (!this.#waiting.has(number)) return;
     // A server without the stream says so with an empty answer.
     if (data.length === 0) {
       if (this.#mode === "open") this.#config.onMissing();
@@ -131,8 +143,7 @@ export class JetStreamAppends {
     }
     const refusal = refusalIn(data);
     if (refusal === null) {
-      this.#remove(number, entry);
-      this.#lossTold = false;
+      this.#confirm(number);
       return;
     }
     // It is sent again, until its time is over: most refusals of a stream pass.
@@ -155,46 +166,69 @@ export class JetStreamAppends {
     this.#mode = "held";
     this.#timer?.cancel();
     this.#waiting.clear();
+    this.#toSend = [];
     this.#emptied?.resolve();
+  }
+
+  /** A5. */
+  #confirm(upTo: number): void {
+    this.#lossTold = false;
+    for (const entry of this.#waiting.values()) {
+      if (entry.number > upTo) return;
+      if (entry.sentAt !== null) this.#remove(entry);
+    }
   }
 
   #sendAll(): void {
     const now = this.#config.clock.monotonic();
-    for (const [number, entry] of this.#waiting) {
-      if (entry.sentAt !== null) continue;
-      if (!this.#config.mayAppend()) this.#remove(number, entry);
-      else if (entry.firstSentAt !== null && now - entry.firstSentAt > this.#repeatMs) this.#giveUp(number, entry);
-      else if (!this.#send(number, entry)) return;
+    const due = this.#toSend;
+    for (const [at, entry] of due.entries()) {
+      if (!this.#isDue(entry, now)) continue;
+      const asks = at === due.length - 1 || at % ASK_EVERY === ASK_EVERY - 1;
+      if (!this.#send(entry, asks, now)) {
+        this.#toSend = due.slice(at);
+        return;
+      }
     }
+    this.#toSend = [];
+  }
+
+  /** Lets go of what may not go out any more. */
+  #isDue(entry: Waiting, now: number): boolean {
+    if (!this.#waiting.has(entry.number)) return false;
+    if (!this.#config.mayAppend()) this.#remove(entry);
+    else if (this.#isTooLate(entry, now)) this.#giveUp(entry);
+    return this.#waiting.has(entry.number);
+  }
+
+  #isTooLate({ firstSentAt }: Waiting, now: number): boolean {
+    return firstSentAt !== null && now - firstSentAt > this.#repeatMs;
   }
 
   /** False when nothing can be sent now. */
-  #send(number: number, entry: Waiting): boolean {
-    const again = entry.firstSentAt !== null;
-    const outcome = this.#publish(entry.subject, entry.data, entry.headers, `${this.#config.inbox}.${number}`);
-    if (outcome === "later") return false;
-    if (outcome === "never") {
-      this.#remove(number, entry);
+  #send(entry: Waiting, asks: boolean, now: number): boolean {
+    const { subject, data, headers, number } = entry;
+    try {
+      this.#config.bus.publish(subject, data, asks ? { headers, reply: `${this.#config.inbox}.${number}` } : { headers });
+    } catch (thrown) {
+      const error = SirsiError.from(thrown);
+      if (!HOPELESS.has(error.code)) return false;
+      this.#remove(entry);
+      this.#lose(error.message);
       return true;
     }
-    if (again) this.#counts.repeated += 1;
-    const now = this.#config.clock.monotonic();
+    if (entry.firstSentAt !== null) this.#counts.repeated += 1;
     entry.firstSentAt ??= now;
     entry.sentAt = now;
-    this.#unsent -= 1;
     return true;
   }
 
-  #publish(subject: string, data: Uint8Array, headers: Headers, reply: string | null): "sent" | "later" | "never" {
+  #sendPlain(subject: string, data: Uint8Array, headers: Headers): void {
     try {
-      this.#config.bus.publish(subject, data, reply === null ? { headers } : { headers, reply });
-      if (reply === null) this.#counts.appended += 1;
-      return "sent";
+      this.#config.bus.publish(subject, data, { headers });
+      this.#counts.appended += 1;
     } catch (thrown) {
-      const error = SirsiError.from(thrown);
-      if (reply !== null && !HOPELESS.has(error.code)) return "later";
-      this.#lose(error.message);
-      return "never";
+      this.#lose(SirsiError.from(thrown).message);
     }
   }
 
@@ -210,27 +244,28 @@ export class JetStreamAppends {
 
   #age(): void {
     const now = this.#config.clock.monotonic();
-    for (const [number, entry] of this.#waiting) {
+    const again: Waiting[] = [];
+    for (const entry of this.#waiting.values()) {
       if (!this.#config.mayAppend()) {
-        this.#remove(number, entry);
-      } else if (entry.firstSentAt !== null && now - entry.firstSentAt > this.#repeatMs) {
-        this.#giveUp(number, entry);
+        this.#remove(entry);
+      } else if (this.#isTooLate(entry, now)) {
+        this.#giveUp(entry);
       } else if (entry.sentAt !== null && now - entry.sentAt > CONFIRM_MS) {
         entry.sentAt = null;
-        this.#unsent += 1;
+        again.push(entry);
       }
     }
+    if (again.length > 0) this.#toSend = [...again, ...this.#toSend];
   }
 
-  #giveUp(number: number, entry: Waiting): void {
-    this.#remove(number, entry);
+  #giveUp(entry: Waiting): void {
+    this.#remove(entry);
     this.#lose("the stream did not confirm them in time");
   }
 
-  #remove(number: number, entry: Waiting): void {
-    if (!this.#waiting.delete(number)) return;
+  #remove(entry: Waiting): void {
+    if (!this.#waiting.delete(entry.number)) return;
     this.#bytes -= entry.data.length + OVERHEAD_BYTES;
-    if (entry.sentAt === null) this.#unsent -= 1;
     if (this.#waiting.size > 0) return;
     this.#emptied?.resolve();
     this.#emptied = null;
