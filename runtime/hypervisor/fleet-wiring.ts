@@ -1,10 +1,11 @@
 /** What a host in a fleet has above its own agents: everybody's agents, the fleet's modules, notices of sessions, and the operator's view. */
 import type { AgentHouse } from "../agent/index.ts";
+import type { EventStream } from "../bus/event-stream.ts";
 import { type Fleet, type FleetAgents, type FleetWants, SessionNotices } from "../fleet/index.ts";
-import { SirsiError } from "../core/errors.ts";
 import type { FleetOperator } from "../fleet/fleet-operator.ts";
 import { collectFleet } from "./fleet-gauges.ts";
 import type { FleetGround } from "./fleet-ground.ts";
+import { troublesOf } from "./fleet-servers.ts";
 import { openFleetModules, type FleetModules } from "./fleet-modules/index.ts";
 import { fleetWants } from "./fleet-wants.ts";
 import type { Ground } from "./ground.ts";
@@ -19,8 +20,8 @@ export class FleetWiring {
   readonly #modules: FleetModules;
 
   /** From here on other hosts are answered; agents come with `begin`. */
-  constructor(ground: Ground, fleet: FleetGround, house: AgentHouse, swaps: Swaps) {
-    const { bus, clock, config, log, modules, store } = ground;
+  constructor(ground: Ground, fleet: FleetGround, house: AgentHouse, swaps: Swaps, events: EventStream) {
+    const { bus, clock, config, context, log, modules, store } = ground;
     const prefix = config.bus.topicPrefix;
     this.#fleet = fleet;
     collectFleet(ground.metrics, fleet.host.fleet, bus);
@@ -29,7 +30,7 @@ export class FleetWiring {
     this.#modules = openFleetModules({ clock, log, store: fleet.store, modules, swaps, choices: config.swap, fleet: fleet.host.fleet, bus, prefix, ask: (hostId, question) => fleet.host.askModule(hostId, question) });
     this.agents = fleet.host.attach(house, wants);
     this.notices = new SessionNotices({ bus, prefix, fleet: fleet.host.fleet, store: fleet.store, log });
-    this.operator = new OpenFleet({ host: fleet.host, store: fleet.store, modules: this.#modules, servers: async () => ({ store: await troubleOf(() => store.probe()), bus: bus.status === "connected" ? "" : `the NATS bus is ${bus.status}` }) });
+    this.operator = new OpenFleet({ host: fleet.host, store: fleet.store, modules: this.#modules, servers: () => troublesOf({ store, bus, events, context }) });
     fleet.host.onRejoin(async () => await this.#modules.join());
   }
 
@@ -58,15 +59,5 @@ export class FleetWiring {
   close(): void {
     this.#modules.close();
     this.notices.close();
-  }
-}
-
-/** Empty for none. */
-async function troubleOf(probe: () => Promise<void>): Promise<string> {
-  try {
-    await probe();
-    return "";
-  } catch (thrown) {
-    return SirsiError.from(thrown).message;
   }
 }

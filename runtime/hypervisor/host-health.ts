@@ -1,10 +1,12 @@
 /** The host's parts as GetSystemHealth shows them. */
 import type { AgentHouse } from "../agent/index.ts";
 import type { Bus } from "../bus/bus.ts";
+import type { EventStream } from "../bus/event-stream.ts";
 import type { ModuleRegistry } from "../module/index.ts";
 import type { SharedContext } from "../session/context/index.ts";
 import type { ShardPool } from "../sandbox/index.ts";
 import type { ComponentReading, SystemReading } from "./agent-service-deps.ts";
+import { eventsTrouble } from "./fleet-servers.ts";
 import type { ComponentLook, Look } from "./readiness.ts";
 import type { SystemUsage } from "./system-usage.ts";
 
@@ -14,16 +16,19 @@ const SAID_MAX_CHARS = 200;
 interface Parts {
   readonly bus: Bus;
   readonly context: Pick<SharedContext, "status" | "reason" | "counts">;
+  /** Null for a host in no fleet. */
+  readonly events: Pick<EventStream, "state"> | null;
   readonly pool: ShardPool;
   readonly modules: ModuleRegistry;
 }
 
-export function healthOf(look: Look, { bus, context, pool, modules }: Parts, house: AgentHouse): Readonly<Record<string, ComponentReading>> {
+export function healthOf(look: Look, { bus, context, events, pool, modules }: Parts, house: AgentHouse): Readonly<Record<string, ComponentReading>> {
   return {
     store: fromLook(look.store, "a write was read back"),
     shards: { ...fromLook(look.guest, "a guest answered"), details: { shards: String(pool.shards.length), instances: String(pool.instances), probe_ms: look.guest.tookMs.toFixed(3) } },
     bus: { status: bus.status === "connected" ? "healthy" : "unhealthy", message: bus.status, details: {} },
     ...(context.status === "in-process" ? {} : { context: contextHealth(context) }),
+    ...(events === null ? {} : { events: eventsHealth(events) }),
     modules: modulesHealth(modules),
     agents: agentsHealth(house),
   };
@@ -37,6 +42,12 @@ function contextHealth({ status, reason, counts }: Parts["context"]): ComponentR
   const details = { unanswered: String(counts.unanswered), dropped: String(counts.dropped) };
   if (status === "connected") return { status: "healthy", message: status, details };
   return { status: "degraded", message: `Redis is out of reach (${reason}): each host keeps rate limits by itself, and recent conversations come from the store`, details };
+}
+
+function eventsHealth(events: Pick<EventStream, "state">): ComponentReading {
+  const trouble = eventsTrouble(events);
+  if (trouble === "") return { status: "healthy", message: "kept in JetStream", details: {} };
+  return { status: "degraded", message: `${trouble}; they go to those who follow at the time`, details: {} };
 }
 
 function modulesHealth(modules: ModuleRegistry): ComponentReading {

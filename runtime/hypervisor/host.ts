@@ -15,6 +15,7 @@ import type { ModuleRegistry, RegistryEvent } from "../module/index.ts";
 import type { Logger, Metrics } from "../observe/index.ts";
 import { EventLog, openFleetEvents, openSessions, type SessionEvents, type Sessions } from "../session/index.ts";
 import type { Conversations } from "../session/context/index.ts";
+import type { EventStream } from "../bus/event-stream.ts";
 import { createAgentService } from "./agent-service.ts";
 import { closeGround, type Ground, openGround } from "./ground.ts";
 import { createHypervisorService } from "./hypervisor-service.ts";
@@ -70,7 +71,8 @@ async function openUpper(ground: Ground): Promise<Host> {
   const conversations = sharedConversations(ground);
   const prefix = config.bus.topicPrefix;
   const eventsKept = config.hostLimits.eventsKept;
-  const events = fleet === null ? new EventLog({ bus, prefix, clock, eventsKept, log, metrics }) : await openFleetEvents({ bus: fleet.bus, prefix, clock, eventsKept, log, metrics, held: () => fleet.host.fleet.held });
+  const fleetEvents = fleet === null ? null : await openFleetEvents({ bus: fleet.bus, prefix, clock, eventsKept, log, metrics, held: () => fleet.host.fleet.held });
+  const events = fleetEvents ?? new EventLog({ bus, prefix, clock, eventsKept, log, metrics });
   const capabilities = openCapabilities({ clock, documents: store, ask: (target, asker) => house.ask(target, asker) });
   const house: AgentHouse = new AgentHouse(
     {
@@ -113,7 +115,7 @@ async function openUpper(ground: Ground): Promise<Host> {
   modules.subscribe((event) => onRegistryEvent(event, ground, swaps));
   await modules.start();
   await swaps.recall();
-  const wiring = fleet === null ? null : new FleetWiring(ground, fleet, house, swaps);
+  const wiring = fleet === null || fleetEvents === null ? null : new FleetWiring(ground, fleet, house, swaps, fleetEvents.stream);
   const agents: LocalAgents = wiring?.agents ?? house;
   const { restored, awake } = await house.restore();
   void awake.then(({ resumed, unreachable }) => {
@@ -125,7 +127,7 @@ async function openUpper(ground: Ground): Promise<Host> {
   const sessions = await openSessions({ store, agents, events, clock: steadyClock(clock), settings: config.sessions, limits: config.hostLimits, log, ...(wiring === null ? {} : { fleet: wiring.notices.forSessions }) });
   wiring?.notices.listen((sessionId) => sessions.changedElsewhere(sessionId));
   log.info({ agents: restored, sessions: sessions.openCount, modules: modules.list().length }, "the host knows its agents and sessions again");
-  return new WiredHost(ground, { house, agents, sessions, fleet: wiring, events, swaps });
+  return new WiredHost(ground, { house, agents, sessions, fleet: wiring, events, stream: fleetEvents?.stream ?? null, swaps });
 }
 
 /** Null for a host that would only keep for itself what its store has. */
@@ -167,6 +169,8 @@ interface Upper {
   readonly agents: LocalAgents;
   /** Null for a host of its own. */
   readonly fleet: FleetWiring | null;
+  /** That keeps events; null for a host of its own. */
+  readonly stream: EventStream | null;
   readonly sessions: Sessions;
   readonly events: SessionEvents;
   readonly swaps: Swaps;
@@ -205,7 +209,7 @@ class WiredHost implements Host {
       types: { available: () => modules.list().flatMap(({ active }) => (active === null ? [] : [active.manifest])), resolve: (agentType) => modules.resolve(agentType) },
       clock,
       limits: config.hostLimits,
-      healthProbe: async () => healthOf(await this.#readiness.look(), ground, house),
+      healthProbe: async () => healthOf(await this.#readiness.look(), { ...ground, events: upper.stream }, house),
       systemMetrics: () => readSystem(usage, ground, house),
       log,
     });

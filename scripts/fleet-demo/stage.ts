@@ -10,7 +10,6 @@ import { basename, join } from "node:path";
 import { execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { SETTINGS } from "../../runtime/config/index.ts";
 import { SirsiError } from "../../runtime/core/errors.ts";
 import { type HostProcess, startHostProcess } from "../host-process.ts";
 import { natsService } from "../services/nats.ts";
@@ -57,7 +56,7 @@ export class FleetStage {
     return [
       `[store]\nurl = ${url("postgres")}`,
       `[event_bus]\nservers = [${url("nats")}]\nuser = "${HOST_LOGIN.user}"\npassword = "${HOST_LOGIN.password}"`,
-      ...(SETTINGS.some(({ key }) => key === "context.url") ? [`[context]\nurl = ${url("redis")}`] : []),
+      `[context]\nredis_url = ${url("redis")}`,
       "[agents]\nexchanges_kept = 1000",
       `[log]\nlevel = "warn"\nformat = "json"`,
     ].join("\n\n");
@@ -113,11 +112,11 @@ export class FleetStage {
     const argv = [MAIN, "--address", this.host(name).grpcAddress, ...args];
     try {
       const { stdout, stderr } = await execute(execPath, argv, { cwd: this.directory, signal: this.#cleared.signal });
-      return { code: 0, output: stdout + stderr };
+      return { code: 0, output: stderr + stdout };
     } catch (thrown) {
       const { code, stdout, stderr } = thrown as { readonly code: unknown; readonly stdout?: string; readonly stderr?: string };
       if (typeof code !== "number") throw thrown;
-      return { code, output: `${stdout ?? ""}${stderr ?? ""}` };
+      return { code, output: `${stderr ?? ""}${stdout ?? ""}` };
     }
   }
 

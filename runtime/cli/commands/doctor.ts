@@ -8,20 +8,14 @@ import { formatAddress } from "../../config/index.ts";
 import type { Config, ListenAddress } from "../../config/index.ts";
 import { addCommand } from "../command.ts";
 import type { Shell } from "../command.ts";
+import { serverChecks } from "../doctor-servers.ts";
+import type { Check } from "../doctor-servers.ts";
 import { EXIT } from "../exit-codes.ts";
 import { hostOptions, loadHostConfig } from "../host-options.ts";
 import type { HostOptions } from "../host-options.ts";
 import type { Invocation } from "../invocation.ts";
 import { table } from "../text.ts";
 import { valueName } from "../value-name.ts";
-
-interface Check {
-  readonly name: string;
-  readonly result: "ok" | "warning" | "failed";
-  readonly finding: string;
-  /** What to do; empty when nothing need be done. */
-  readonly next: string;
-}
 
 const NEEDED_NODE = 26;
 const PROBE_MS = 2_000;
@@ -30,7 +24,7 @@ export function addDoctorCommand(program: Command, shell: Shell): void {
   addCommand<HostOptions>(program, shell, {
     usage: "doctor",
     summary: "Check this machine, the configuration and the host",
-    more: "Exits with 1 when something failed.",
+    more: "For a host of a fleet also whether its servers can be reached. Exits with 1 when something failed.",
     options: hostOptions(),
     examples: ["doctor", "doctor --fleet", "doctor --config sirsi.toml -o json"],
     async run(invocation) {
@@ -43,6 +37,7 @@ export function addDoctorCommand(program: Command, shell: Shell): void {
         moduleCheck(config),
         await portCheck(invocation, "gRPC port", config.grpc.listen),
         await portCheck(invocation, "HTTP port", config.http.listen, host),
+        ...(await serverChecks(config)),
         hostCheck(invocation.address, host),
       ];
       if (invocation.json) invocation.write(`${JSON.stringify({ checks }, null, 2)}\n`);

@@ -1,4 +1,5 @@
 /** The fleet that this host is in, as operators see it and act on it. */
+import { SirsiError } from "../../core/errors.ts";
 import type { DrainProgress, FleetHost, Moved } from "../../fleet/index.ts";
 import type { FleetOperator, FleetView, HostView } from "../../fleet/fleet-operator.ts";
 import type { FleetStore } from "../../store/fleet-store.ts";
@@ -21,7 +22,7 @@ export class OpenFleet implements FleetOperator {
   }
 
   async hosts(): Promise<readonly HostView[]> {
-    return this.#viewsOf(await this.#deps.store.countByOwner());
+    return this.#viewsOf(await unlessAway(this.#deps.store.countByOwner(), NONE));
   }
 
   #viewsOf(counts: ReadonlyMap<string, number>): readonly HostView[] {
@@ -43,7 +44,19 @@ export class OpenFleet implements FleetOperator {
 
   async describe(): Promise<FleetView> {
     const { modules, servers, store } = this.#deps;
-    const [counts, views, troubles] = await Promise.all([store.countByOwner(), modules.describe(), servers()]);
+    const [counts, views, troubles] = await Promise.all([unlessAway(store.countByOwner(), NONE), unlessAway(modules.describe(), []), servers()]);
     return { hosts: this.#viewsOf(counts), orphans: counts.get("") ?? 0, servers: troubles, modules: views };
+  }
+}
+
+const NONE: ReadonlyMap<string, number> = new Map();
+
+/** While the database is away, operators are shown what is known without it; `servers` tells them why. */
+async function unlessAway<T>(asked: Promise<T>, otherwise: T): Promise<T> {
+  try {
+    return await asked;
+  } catch (thrown) {
+    if (SirsiError.from(thrown).code === "STORE_UNAVAILABLE") return otherwise;
+    throw thrown;
   }
 }

@@ -7,6 +7,7 @@ const GOOD = { ok: true, message: "", tookMs: 1 };
 const PARTS = {
   bus: { status: "connected" },
   context: { status: "in-process" },
+  events: null,
   pool: { shards: [{}], instances: 2 },
   modules: { list: () => [{ name: "aws", active: {}, lastError: null }] },
 } as unknown as Parameters<typeof healthOf>[1];
@@ -39,4 +40,12 @@ it("tells of Redis where there is one: without it a host is less well, and serve
   expect(context("in-process")).toBeUndefined();
   expect(context("connected")).toEqual({ status: "healthy", message: "connected", details: { unanswered: "3", dropped: "2" } });
   expect(context("away")).toMatchObject({ status: "degraded", message: expect.stringContaining("out of reach (no route)") });
+});
+
+it("tells of a fleet's events: unless they are kept a host is less well, and serves", () => {
+  const house = { count: 0, residentCount: 0, residents: () => [] } as unknown as AgentHouse;
+  const events = (of: Parameters<typeof healthOf>[1]["events"]) => healthOf({ guest: GOOD, store: GOOD, at: 0 }, { ...PARTS, events: of }, house)["events"];
+  expect(events(null)).toBeUndefined();
+  expect(events({ state: { kind: "open", name: "s", replicas: 1 } })).toMatchObject({ status: "healthy", message: "kept in JetStream" });
+  expect(events({ state: { kind: "unusable", reason: "the server has none" } })).toMatchObject({ status: "degraded", message: "events are not kept in JetStream: the server has none; they go to those who follow at the time" });
 });
