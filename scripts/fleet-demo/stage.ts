@@ -35,11 +35,23 @@ export interface CommandResult {
 }
 
 export class FleetStage {
-  readonly directory = mkdtempSync(join(tmpdir(), "sirsi-fleet-demo-"));
+  readonly directory: string;
+  readonly #modules: readonly string[];
   readonly #cleared = new AbortController();
   readonly #hosts = new Map<string, HostProcess>();
   #servers: Running[] = [];
   #logs = "";
+
+  /** `modules`: those that the first host has. */
+  constructor(modules: readonly string[] = MODULES) {
+    this.#modules = modules;
+    this.directory = mkdtempSync(join(tmpdir(), "sirsi-fleet-"));
+  }
+
+  /** Where a server that was started is reached; its login included. */
+  urlOf(name: string): string {
+    return this.#servers.find(({ record }) => record.name === name)?.record.url ?? "";
+  }
 
   /** Their URLs, for people: without what is secret. */
   async startServers(): Promise<readonly string[]> {
@@ -52,7 +64,7 @@ export class FleetStage {
 
   /** What all hosts have in common, as `sirsi serve --fleet` finds it. */
   #configuration(): string {
-    const url = (name: string) => JSON.stringify(this.#servers.find(({ record }) => record.name === name)?.record.url ?? "");
+    const url = (name: string) => JSON.stringify(this.urlOf(name));
     return [
       `[store]\nurl = ${url("postgres")}`,
       `[event_bus]\nservers = [${url("nats")}]\nuser = "${HOST_LOGIN.user}"\npassword = "${HOST_LOGIN.password}"`,
@@ -81,7 +93,7 @@ export class FleetStage {
 
   #furnish(modulesDir: string): void {
     mkdirSync(modulesDir, { recursive: true });
-    for (const name of MODULES) {
+    for (const name of this.#modules) {
       const file = join(ROOT, "modules", `${name}.wasm`);
       if (!existsSync(file)) throw new SirsiError("CONFIG_INVALID", `${file} is not there; build the agents with \`npm run build:agents\``);
       copyFileSync(file, join(modulesDir, `${name}.wasm`));

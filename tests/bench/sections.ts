@@ -3,6 +3,7 @@ import { admissionSection } from "./admission-section.ts";
 import { checkpointSection } from "./checkpoint-section.ts";
 import { dispatchSection } from "./dispatch-section.ts";
 import { durableSection } from "./durable-section.ts";
+import { fleetSection } from "./fleet-section.ts";
 import { messageSection } from "./message-section.ts";
 import { meteringSection } from "./metering-section.ts";
 import { pagingSection } from "./paging-section.ts";
@@ -27,5 +28,6 @@ export const SECTIONS: readonly Section[] = [
   pagingSection,
   registeredSection,
   restartSection,
+  fleetSection,
   admissionSection,
 ];
