@@ -36,8 +36,6 @@ class FleetBench {
       const host = await this.#stage.startHost(name, name);
       this.#clients.set(name, new SirsiClient({ address: host.grpcAddress, retries: 0 }));
     }
-    const { session } = await this.door("a").agents.createSession({ userId: "bench", config: { maxAgents: 10_000 } });
-    this.sessionId = session?.sessionId ?? "";
     const servers = this.#stage.urlOf("nats");
     const login = { user: HOST_LOGIN.user, pass: HOST_LOGIN.password };
     this.#nats = await connect({ servers, ...login });
@@ -51,6 +49,12 @@ class FleetBench {
 
   async bareRoundTrip(): Promise<void> {
     await this.#nats?.request(`sirsi.agents.${BARE_SUBJECT}`, new Uint8Array(64), { timeout: 5_000 });
+  }
+
+  /** A session has room for so many agents and no more; each measurement has one of its own. */
+  async newSession(): Promise<void> {
+    const { session } = await this.door("a").agents.createSession({ userId: "bench", config: { maxAgents: 1_000 } });
+    this.sessionId = session?.sessionId ?? "";
   }
 
   async spawn(agentType: string): Promise<string> {
@@ -94,6 +98,7 @@ class FleetBench {
 
 /** What it costs that the agent is on another host than the one that is asked. */
 async function routed(bench: FleetBench, plan: Plan): Promise<Figure[]> {
+  await bench.newSession();
   const agentId = await bench.spawn("echo");
   await bench.put(agentId, "b");
   const through = (door: string) => async (): Promise<number> => {
@@ -118,6 +123,7 @@ async function routed(bench: FleetBench, plan: Plan): Promise<Figure[]> {
 
 /** A host is drained while its agents have messages to answer. */
 async function drained(bench: FleetBench, plan: Plan, count: number): Promise<Figure[]> {
+  await bench.newSession();
   const agents = await bench.spawnMany("counter", count);
   for (let from = 0; from < agents.length; from += DRAIN_LANES) await Promise.all(agents.slice(from, from + DRAIN_LANES).map((agentId) => bench.put(agentId, "b")));
   let stop = false;
@@ -135,7 +141,7 @@ async function drained(bench: FleetBench, plan: Plan, count: number): Promise<Fi
   await Promise.all(traffic);
   requireRight(end?.done === true && Number(end.moved) >= count, () => `of ${count} agents ${String(end?.moved)} were moved`);
   let counted = 0;
-  for (const agentId of agents) counted += Number(await bench.send("a", agentId, "read"));
+  for (const agentId of agents) counted += Number(await bench.send("a", agentId, "get"));
   requireRight(counted === sent, () => `${sent} increments were acknowledged and ${counted} counted`);
   await bench.door("a").operator.undrainHost({ host: "b" });
   const judged = (value: number): Figure["target"] => (plan.quick ? null : { of: "ours", bound: "at most", value });
@@ -150,6 +156,7 @@ async function drained(bench: FleetBench, plan: Plan, count: number): Promise<Fi
 
 /** A host is killed while agents of it are in the middle of a wait; their callers are at another's door. */
 async function failover(bench: FleetBench, plan: Plan, count: number): Promise<Figure[]> {
+  await bench.newSession();
   const agents = await bench.spawnMany("relay", count);
   for (const agentId of agents) await bench.put(agentId, "c");
   const ended: number[] = [];
