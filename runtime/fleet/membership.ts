@@ -15,6 +15,8 @@
  *   itself renewed without a gap for a whole lease: after an outage of the store everybody
  *   gets the time of one to come back.
  * - M4 A renewal that hangs does not keep the next one from being tried.
+ * - M5 No two live hosts have one name: modules are kept by it. One that finds its name
+ *   taken waits for as long as a dead host could still be seen, and then does not start.
  */
 import { type BackoffConfig, backoffMs } from "../core/backoff.ts";
 import type { Clock, Timer } from "../core/clock.ts";
@@ -47,6 +49,8 @@ const RENEWALS = 4;
 /** Of a lease, what is not counted on: time between a look at `held` and what it allowed. */
 const MARGIN = 0.05;
 const RENEWALS_AT_ONCE = 3;
+/** After so many leases a host that is still seen surely runs. */
+const NAMESAKE_LEASES = 1.5;
 const NO_LOAD: HostLoad = { resident: 0, residentBytes: 0, cpu: 0 };
 const REJOIN: BackoffConfig = { firstMs: 100, maxMs: 5_000, factor: 2 };
 /** After the end of another's lease, before it is looked at. */
@@ -77,11 +81,32 @@ export class Membership implements Fleet {
     this.#self = this.#entry();
   }
 
-  /** Joins; the host takes agents after `activate`. */
+  /** Joins; the host takes agents after `activate`. CONFIG_INVALID when another host of its name runs. */
   static async open(config: MembershipConfig): Promise<Membership> {
     const membership = new Membership(config);
     await membership.#join(config.predecessor);
+    try {
+      await membership.#requireOwnName();
+    } catch (thrown) {
+      await membership.leave();
+      throw thrown;
+    }
     return membership;
+  }
+
+  /** M5. One that has died is there until its lease is over. */
+  async #requireOwnName(): Promise<void> {
+    const { clock, leaseMs, store } = this.#config;
+    const until = clock.monotonic() + leaseMs * NAMESAKE_LEASES;
+    for (;;) {
+      const namesake = this.#hosts.find(({ hostId, name }) => name === this.#self.name && hostId !== this.#self.hostId);
+      if (namesake === undefined || (namesake.leaseLeftMs <= 0 && (await store.buryHost(namesake.hostId)))) return;
+      if (clock.monotonic() >= until) {
+        throw new SirsiError("CONFIG_INVALID", `another host named ${namesake.name} runs in this fleet (at ${namesake.grpcAddress}); give this one a name of its own with fleet.host_name or --host-name`);
+      }
+      await new Promise<void>((resolve) => clock.after(leaseMs / RENEWALS, resolve));
+      await this.#renew();
+    }
   }
 
   get self(): HostEntry {

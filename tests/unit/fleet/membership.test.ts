@@ -171,3 +171,25 @@ describe("a host that was buried and is not dead", () => {
     expect(b.membership.held).toBe(true);
   });
 });
+
+describe("a name that another host has", () => {
+  test("is refused while that host runs", async () => {
+    await join("a");
+    const second = join("a").then(
+      () => "joined",
+      (thrown: unknown) => thrown,
+    );
+    await pass(6_000);
+    expect(await second).toMatchObject({ code: "CONFIG_INVALID", message: expect.stringContaining("another host named a") as string });
+    expect([...table.rows.values()].filter(({ state }) => state !== "dead").length).toBe(1);
+  });
+
+  test("is free again once a dead host's lease is over", async () => {
+    const first = await join("a");
+    first.membership.close();
+    const second = join("a");
+    await pass(4_000);
+    expect((await second).membership.hosts.map(({ name }) => name)).toEqual(["a"]);
+    expect(table.stateOf(first.door.hostId)).toBe("dead");
+  });
+});
