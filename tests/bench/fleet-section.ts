@@ -126,10 +126,10 @@ async function drained(bench: FleetBench, plan: Plan, count: number): Promise<Fi
   await bench.newSession();
   const agents = await bench.spawnMany("counter", count);
   for (let from = 0; from < agents.length; from += DRAIN_LANES) await Promise.all(agents.slice(from, from + DRAIN_LANES).map((agentId) => bench.put(agentId, "b")));
-  let stop = false;
+  const stop = new AbortController();
   let sent = 0;
   const traffic = Array.from({ length: DRAIN_LANES }, async (_, lane) => {
-    for (let at = lane; !stop; at += DRAIN_LANES) {
+    for (let at = lane; !stop.signal.aborted; at += DRAIN_LANES) {
       await bench.send(at % 2 === 0 ? "a" : "c", agents[at % agents.length] as string, "increment");
       sent++;
     }
@@ -137,7 +137,7 @@ async function drained(bench: FleetBench, plan: Plan, count: number): Promise<Fi
   await pause(500);
   let end = null;
   for await (const progress of bench.door("a").operator.drainHost({ host: "b" })) end = progress;
-  stop = true;
+  stop.abort();
   await Promise.all(traffic);
   requireRight(end?.done === true && Number(end.moved) >= count, () => `of ${count} agents ${String(end?.moved)} were moved`);
   let counted = 0;
