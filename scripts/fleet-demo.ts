@@ -270,6 +270,7 @@ async function main(): Promise<number> {
     exit(code);
   };
   process.on("SIGINT", () => giveUp(130, "interrupted"));
+  process.on("uncaughtException", (error) => giveUp(1, `the demo failed: ${error.stack ?? error.message}`));
   process.on("SIGTERM", () => giveUp(143, "told to stop"));
   const late = systemClock.after(TIME_LIMIT_MS, () => giveUp(1, `the demo failed: it did not end within ${seconds(TIME_LIMIT_MS)}`));
   try {
