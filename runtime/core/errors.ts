@@ -119,6 +119,9 @@ export interface ErrorDetails {
   readonly cause?: unknown;
 }
 
+/** Where whoever threw the error knew nothing more precise. */
+const RETRY_AFTER_MS = 250;
+
 export class SirsiError extends Error {
   override readonly name = "SirsiError";
   readonly code: ErrorCode;
@@ -140,6 +143,13 @@ export class SirsiError extends Error {
 
   get retryable(): boolean {
     return this.row.retry;
+  }
+
+  /** When the same request may be sent again; null when that would not help, and after a deadline: the time was the caller's own. */
+  get retryAfterMs(): number | null {
+    const { retryAfterMs } = this.details;
+    if (retryAfterMs !== undefined) return retryAfterMs;
+    return this.retryable && this.code !== "DEADLINE_EXCEEDED" ? RETRY_AFTER_MS : null;
   }
 
   /** Any thrown value as a SirsiError; what is not one becomes INTERNAL. */

@@ -15,7 +15,7 @@ domain \`sirsi\` and one of the reasons below, which are stable: program against
 | \`ErrorInfo.metadata\` | facts for programs, such as the id or the limit that the error is about |
 | \`BadRequest\` | the request's fields that are wrong |
 | \`PreconditionFailure\` | what must hold before the call can succeed |
-| \`RetryInfo\` | how long to wait before the next try |
+| \`RetryInfo\` | how long to wait before the next try: with every error that the table lets you retry, save a deadline, which was yours |
 
 "Retry" says whether the same request may succeed later, unchanged. A repeated message takes effect once if it
 carries the same \`message_id\`.

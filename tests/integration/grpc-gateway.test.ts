@@ -130,6 +130,12 @@ describe("a failed call", () => {
     });
   });
 
+  it("says when to come again wherever the same request may succeed later", async () => {
+    await using away = await failing(new SirsiError("BUS_UNAVAILABLE", "The bus is away. Try again."));
+    const { retryAfterMs } = await failureOf(call(away.client, getAgent, agentRequest()));
+    expect(retryAfterMs).toBeGreaterThan(0);
+  });
+
   it("travels with the status that the error chose for itself", async () => {
     await using test = await failing(new SirsiError("GUEST_ERROR", "no such bucket", { rpc: status.NOT_FOUND }));
     expect(await failureOf(call(test.client, getAgent, agentRequest()))).toMatchObject({ code: status.NOT_FOUND, reason: "GUEST_ERROR" });

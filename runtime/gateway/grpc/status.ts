@@ -63,7 +63,8 @@ function encodeStatus(error: SirsiError, message: string, details: Any[]): Buffe
 }
 
 function packDetails(error: SirsiError): Any[] {
-  const { fields, preconditions, retryAfterMs, metadata } = error.details;
+  const { fields, preconditions, metadata } = error.details;
+  const { retryAfterMs } = error;
   const packed = [errorInfo(error, metadata ?? {})];
   if (fields !== undefined && fields.length > 0) {
     const fieldViolations = fields.slice(0, DETAIL_ENTRIES).map(({ field, description }) => ({
@@ -80,7 +81,7 @@ function packDetails(error: SirsiError): Any[] {
     }));
     packed.push(anyPack(PreconditionFailureSchema, create(PreconditionFailureSchema, { violations })));
   }
-  if (retryAfterMs !== undefined) {
+  if (retryAfterMs !== null) {
     packed.push(anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay: durationFromMs(Math.max(0, Math.ceil(retryAfterMs))) })));
   }
   return packed;

@@ -44,6 +44,14 @@ describe("an error", () => {
     expect([new SirsiError("MAILBOX_FULL", "").retryable, new SirsiError("INTERNAL", "").retryable]).toEqual([true, false]);
   });
 
+  it("says when to come again wherever that helps, and nowhere else", () => {
+    expect(new SirsiError("MAILBOX_FULL", "full", { retryAfterMs: 7 }).retryAfterMs).toBe(7);
+    expect(new SirsiError("BUS_UNAVAILABLE", "away").retryAfterMs).toBeGreaterThan(0);
+    expect(new SirsiError("DEADLINE_EXCEEDED", "late").retryAfterMs).toBeNull();
+    expect(new SirsiError("GUEST_ERROR", "no").retryAfterMs).toBeNull();
+    expect(new SirsiError("GUEST_ERROR", "not now", { retryAfterMs: 7 }).retryAfterMs).toBe(7);
+  });
+
   it("stays itself when taken from a thrown value; anything else becomes INTERNAL with its cause", () => {
     const own = new SirsiError("CANCELLED", "gone");
     expect(SirsiError.from(own)).toBe(own);
