@@ -33,7 +33,9 @@ export interface FleetReport {
   readonly booked: Readonly<Record<string, number>>;
   /** What was not answered, by reason. */
   readonly refusals: Readonly<Record<string, number>>;
+  /** By their end, and what was asked for and refused. */
   readonly swaps: Readonly<Record<string, number>>;
+  readonly swapRefusals: Readonly<Record<string, number>>;
   readonly ownerChanges: number;
   readonly verifications: number;
   /** Of every fault, the client that waited longest. */
@@ -66,6 +68,7 @@ export function fleetReportOf(options: FleetCrashOptions, tally: Tally, tookMs: 
     booked: tally.below("booked "),
     refusals: tally.below("refusals "),
     swaps: tally.below("swap ends "),
+    swapRefusals: tally.below("swap refusals "),
     ownerChanges: tally.of("changes of owner"),
     verifications: tally.of("verifications"),
     waitMs: tally.times("wait"),
@@ -88,7 +91,7 @@ export function fleetSummaryOf(report: FleetReport): string {
     `${thousands(messages.answered)} messages answered, ${thousands(messages.sentAgain)} sent again, ${thousands(messages.repeats)} repeated on purpose; booked: ${list(report.booked)}`,
     `refused, or not answered: ${list(report.refusals)}`,
     `longest wait for an answer, by fault: p50 ${waitMs.p50} ms, p99 ${waitMs.p99} ms; by client: ${longestByClientMs.join(", ")} ms`,
-    `${thousands(report.ownerChanges)} changes of owner; swaps: ${list(report.swaps)}`,
+    `${thousands(report.ownerChanges)} changes of owner; swaps: ${list(report.swaps)}; refused: ${list(report.swapRefusals)}`,
     `${report.verifications} verifications; every open message answered after p50 ${answeredMs.p50} ms, most ${answeredMs.max} ms; verified after p50 ${verifiedMs.p50} ms, most ${verifiedMs.max} ms`,
     `${report.violations.length} violated invariants`,
   ].join("\n");
@@ -108,7 +111,7 @@ export function fleetMarkdownOf(report: FleetReport): string {
     ["changes of owner", thousands(report.ownerChanges)],
     ["drains", `${drainMs.count}; p50 ${drainMs.p50} ms, most ${drainMs.max} ms; an agent's longest pause p50 ${drainPauseMs.p50} ms, most ${drainPauseMs.max} ms`],
     ["moves by hand", `${movePauseMs.count}; pause p50 ${movePauseMs.p50} ms, most ${movePauseMs.max} ms`],
-    ["swaps by their end", list(report.swaps)],
+    ["swaps by their end", `${list(report.swaps)}; refused: ${list(report.swapRefusals)}`],
     ["start to serving", `p50 ${startMs.p50} ms, most ${startMs.max} ms`],
     ["end of load to verified", `p50 ${verifiedMs.p50} ms, most ${verifiedMs.max} ms`],
     ["verifications", thousands(report.verifications)],
