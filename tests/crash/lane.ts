@@ -217,7 +217,8 @@ export class Lane {
   }
 
   #refusedBy(client: SirsiClient, { reason, retryAfterMs, rpcName }: ClientError): void {
-    const { line, tally } = this.#set;
+    const { line, stop, tally } = this.#set;
+    if (stop.aborted) return;
     tally.count(`refusals ${reason === "" ? `no answer (${rpcName})` : reason}`);
     if (OWN_TIME.has(reason)) line.avoid(client);
     else if (retryAfterMs === null) tally.count(`refusals without a delay ${reason}`);

@@ -1,6 +1,4 @@
 /** Everything that outlives a fault: servers, hosts, session, ledgers, clients, model. */
-import { cpSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { ClientError } from "../../../runtime/client/index.ts";
 import { systemClock } from "../../../runtime/core/clock.ts";
@@ -17,7 +15,7 @@ import type { Tally } from "../tally.ts";
 import { Verifier } from "../verify.ts";
 import { Doors } from "./doors.ts";
 import { FleetBooks } from "./fleet-books.ts";
-import { FleetMember } from "./fleet-member.ts";
+import { copyCache, FleetMember } from "./fleet-member.ts";
 import { FleetServers } from "./fleet-servers.ts";
 import { FleetOperator } from "./operator.ts";
 
@@ -187,9 +185,4 @@ export class FleetStage implements AsyncDisposable {
     for (const member of this.members) await member[Symbol.asyncDispose]();
     await this.servers[Symbol.asyncDispose]();
   }
-}
-
-/** Modules prepared by digest. */
-function copyCache(from: FleetMember, to: FleetMember): void {
-  cpSync(join(from.dataDir, "cache"), join(to.dataDir, "cache"), { recursive: true });
 }
