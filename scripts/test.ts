@@ -82,6 +82,11 @@ const SECTIONS: readonly Section[] = [
   { name: "tests", run: runTests },
   // A few kills only; `npm run crash -- --minutes N` is the long run.
   { name: "crash", run: () => command("node", "tests/crash/main.ts", "--minutes", "0.4", "--seed", "1") },
+  // A few faults of different kinds; `npm run crash -- --fleet --faults N` is the long run.
+  {
+    name: "crash fleet",
+    run: () => command("node", "tests/crash/main.ts", "--fleet", "--faults", "7", "--seed", "1", "--kinds", "host-killed,nats-half-open,host-drained,host-paused-long,postgres-killed,module-swapped,redis-killed"),
+  },
   { name: "demo", run: () => command("node", "scripts/demo.ts") },
 ];
 

@@ -20,7 +20,7 @@ import { FleetAgents } from "./fleet-agents.ts";
 import { HostControl } from "./host-control.ts";
 import { HostLink } from "./host-link.ts";
 import { type HouseDoors, houseDoors } from "./house-doors.ts";
-import { Membership } from "./membership.ts";
+import { Membership, type MembershipConfig } from "./membership.ts";
 import { Owners } from "./owners.ts";
 import { ANYWHERE, type Wants } from "./placement.ts";
 import { RemoteCalls, valueOf } from "./remote-calls.ts";
@@ -28,7 +28,9 @@ import { Routing } from "./routing.ts";
 import { TakeOver } from "./take-over.ts";
 
 export interface FleetHostConfig {
+  /** The machine's: whether it was set, or slept, matters to the lease. */
   readonly clock: Clock;
+  readonly onTime: MembershipConfig["onTime"];
   readonly random: () => number;
   readonly store: FleetStore;
   readonly bus: Bus;

@@ -40,6 +40,8 @@ export interface MembershipConfig {
   readonly remember: (hostId: string) => void;
   /** Lets go of every agent, without a write; whoever waits is told to ask again. */
   readonly onBuried: () => Promise<void>;
+  /** The store's clock said `now`, at some moment between these two on the steady clock. */
+  readonly onTime: (now: number, askedAt: number, heardAt: number) => void;
   /** Joined under a new id, in state `joining`, and takes agents again when this resolves. */
   readonly onRejoined: (hostId: string) => Promise<void>;
 }
@@ -220,8 +222,9 @@ export class Membership implements Fleet {
     }
   }
 
-  #renewed(asked: { readonly steady: number; readonly wall: number }, { hosts }: Renewal): void {
-    const { leaseMs } = this.#config;
+  #renewed(asked: { readonly steady: number; readonly wall: number }, { hosts, now }: Renewal): void {
+    const { clock, leaseMs, onTime } = this.#config;
+    onTime(now, asked.steady, clock.monotonic());
     const sure = leaseMs * (1 - MARGIN);
     if (asked.steady - this.#renewedAt > leaseMs / 2) this.#steadySince = asked.steady;
     this.#renewedAt = Math.max(this.#renewedAt, asked.steady);

@@ -6,7 +6,7 @@ import type { Config, FleetConfig } from "../config/index.ts";
 import type { Clock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
 import { isId } from "../core/ids.ts";
-import { FleetHost } from "../fleet/index.ts";
+import { type FleetClock, FleetHost } from "../fleet/index.ts";
 import type { Logger } from "../observe/index.ts";
 import type { FleetStore, HostLoad } from "../store/fleet-store.ts";
 import { openPostgresStore } from "../store/postgres/index.ts";
@@ -26,7 +26,10 @@ export interface FleetGround {
 export interface FleetGroundConfig {
   readonly config: Config;
   readonly fleet: FleetConfig;
+  /** The machine's. */
   readonly clock: Clock;
+  /** Told what time it is in the fleet. */
+  readonly fleetClock: FleetClock;
   readonly log: Logger;
   readonly self: HostSelf;
   readonly onBusError: (error: SirsiError, subject: string) => void;
@@ -34,7 +37,7 @@ export interface FleetGroundConfig {
 
 const IDLE: HostLoad = { resident: 0, residentBytes: 0, cpu: 0 };
 
-export async function openFleetGround({ config, fleet, clock, log, self, onBusError }: FleetGroundConfig): Promise<FleetGround> {
+export async function openFleetGround({ config, fleet, clock, fleetClock, log, self, onBusError }: FleetGroundConfig): Promise<FleetGround> {
   const { bus: busConfig, store: storeConfig } = config;
   if (storeConfig.url === null) throw new SirsiError("INTERNAL", "a fleet was configured without a store's URL");
   // Whoever has the data directory knows that no earlier process of this host runs any more.
@@ -49,6 +52,7 @@ export async function openFleetGround({ config, fleet, clock, log, self, onBusEr
     const told = { load: () => IDLE };
     const host = await FleetHost.open({
       clock,
+      onTime: (now, askedAt, heardAt) => fleetClock.hear(now, askedAt, heardAt),
       random: Math.random,
       store,
       bus,

@@ -5,6 +5,7 @@ import { openMemoryBus } from "../bus/memory/index.ts";
 import { type Config, defaultHostName } from "../config/index.ts";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { SirsiError } from "../core/errors.ts";
+import { FleetClock } from "../fleet/index.ts";
 import { DEFAULT_CACHE_MAX_BYTES, ModuleRegistry } from "../module/index.ts";
 import { createLogger, type Logger, type Metrics, openMetrics } from "../observe/index.ts";
 import { ShardPool } from "../sandbox/index.ts";
@@ -19,7 +20,10 @@ import { SystemUsage } from "./system-usage.ts";
 
 export interface Ground {
   readonly config: Config;
+  /** In a fleet the fleet's, else the machine's. */
   readonly clock: Clock;
+  /** As the transports below know time. */
+  readonly machineClock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly store: Store;
@@ -37,14 +41,16 @@ export interface Ground {
 const SHARD_STALL_MS = 5_000;
 
 export async function openGround(config: Config, version: string): Promise<Ground> {
-  const clock = systemClock;
-  const usage = new SystemUsage(clock);
-  const self = new HostSelf(config, version, clock, usage);
+  const machineClock = systemClock;
+  const fleetClock = new FleetClock(machineClock);
+  const clock = config.fleet === null ? machineClock : fleetClock;
+  const usage = new SystemUsage(machineClock);
+  const self = new HostSelf(config, version, machineClock, usage);
   const log = createLogger({ level: config.log.level, format: config.log.format });
   const metrics = openMetrics();
   makeDataDir(config.store.dataDir);
   const onBusError = (error: SirsiError, subject: string): void => log.warn({ subject, err: error.message }, "a subscriber of the bus failed");
-  const fleet = config.fleet === null ? null : await openFleetGround({ config, fleet: config.fleet, clock, log, self, onBusError });
+  const fleet = config.fleet === null ? null : await openFleetGround({ config, fleet: config.fleet, clock: machineClock, fleetClock, log, self, onBusError });
   const store = fleet?.store ?? (await openSqliteStore({ dataDir: config.store.dataDir, clock }));
   const bus = fleet?.bus ?? openMemoryBus({ clock, onError: onBusError });
   const context = await openContext(config.context, { prefix: config.bus.topicPrefix, hostName: config.fleet?.hostName ?? defaultHostName(config.store.dataDir), clock, log });
@@ -72,7 +78,7 @@ export async function openGround(config: Config, version: string): Promise<Groun
     },
     store,
   );
-  return { config, clock, log, metrics, store, bus, context, fleet, pool, modules, usage, self };
+  return { config, clock, machineClock, log, metrics, store, bus, context, fleet, pool, modules, usage, self };
 }
 
 function makeDataDir(path: string): void {

@@ -36,6 +36,7 @@ export interface Host {
   readonly hypervisorService: HypervisorServiceApi;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** The machine's, also in a fleet. */
   readonly clock: Clock;
   readonly modules: ModuleRegistry;
   status(): HostStatus;
@@ -195,7 +196,7 @@ class WiredHost implements Host {
     this.#upper = upper;
     this.log = ground.log;
     this.metrics = ground.metrics;
-    this.clock = ground.clock;
+    this.clock = ground.machineClock;
     this.modules = ground.modules;
     const { clock, pool, store, config, log, modules, self, usage } = ground;
     const { agents, fleet, house, sessions, events, swaps } = upper;

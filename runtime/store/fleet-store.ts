@@ -62,6 +62,8 @@ export interface HostEntry extends HostDescription {
 export interface Renewal {
   /** False: it was buried, and everything it owned belongs to nobody, or to others. */
   readonly held: boolean;
+  /** By the store's clock, when it answered: milliseconds since 1970, UTC. */
+  readonly now: number;
   /** All but the dead. */
   readonly hosts: readonly HostEntry[];
 }

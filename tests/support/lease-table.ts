@@ -49,7 +49,7 @@ export class LeaseTable {
       row.load = load;
       row.leaseEnd = this.#now + leaseMs;
     }
-    return { held, hosts: this.entries() };
+    return { held, now: this.#clock.now(), hosts: this.entries() };
   }
 
   bury(hostId: string): boolean {

@@ -34,7 +34,7 @@
  */
 import { isId, requireId } from "../../core/ids.ts";
 import type { HostDescription, HostEntry, HostLoad, HostStateName, Renewal } from "../fleet-store.ts";
-import type { Link, Statement } from "./link.ts";
+import type { Link, Rows, Statement } from "./link.ts";
 import { json, number, plain, text, type Row } from "./row.ts";
 import { keptText } from "./stored-text.ts";
 import { BEGIN, commitWith, hostBuried, rollBack, writeOne, type Writer } from "./transaction.ts";
@@ -58,6 +58,7 @@ const HOSTS = `
   SELECT host_id, name, state, description, current_load, ${MS("joined_at")} AS joined_at, ${MS("(lease_until - clock_timestamp())")} AS lease_left
   FROM hosts WHERE state <> 'dead' ORDER BY host_id`;
 const DESCRIBE = "UPDATE hosts SET description = $2 WHERE host_id = $1 AND state <> 'dead'";
+const NOW = `SELECT ${MS("clock_timestamp()")} AS now`;
 const SET_STATE = "UPDATE hosts SET state = $2 WHERE host_id = $1 AND state <> 'dead'";
 
 function entryOf(row: Row): HostEntry {
@@ -89,10 +90,11 @@ export async function joinFleet(link: Link, { hostId, name, ...description }: Ho
   }
 }
 
-/** One trip; the two statements need not be of one moment. */
+/** One trip; the statements need not be of one moment. */
 export async function renewLease(link: Link, hostId: string, load: HostLoad, leaseMs: number): Promise<Renewal> {
-  const [renewed, hosts] = await link.pipeline([{ sql: RENEW, parameters: [hostId, leaseMs, JSON.stringify(load)] }, { sql: HOSTS, parameters: [] }]);
-  return { held: (renewed?.count ?? 0) > 0, hosts: (hosts ?? []).map(entryOf) };
+  const statements = [{ sql: RENEW, parameters: [hostId, leaseMs, JSON.stringify(load)] }, { sql: HOSTS, parameters: [] }, { sql: NOW, parameters: [] }];
+  const [renewed, hosts, clock] = (await link.pipeline(statements)) as [Rows, Rows, Rows];
+  return { held: renewed.count > 0, now: Math.round(number(clock[0] as Row, "now")), hosts: hosts.map(entryOf) };
 }
 
 export async function describeHost(writer: Writer, { hostId, name: _name, ...description }: HostDescription): Promise<void> {

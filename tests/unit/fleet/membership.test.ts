@@ -35,6 +35,7 @@ async function join(name: string, changes: Partial<MembershipConfig> = {}): Prom
     load: () => ({ resident: 1, residentBytes: 0, cpu: 0 }),
     predecessor: null,
     remember: () => undefined,
+    onTime: () => undefined,
     onBuried: async () => void buried.push(clock.monotonic()),
     onRejoined: async (hostId) => void rejoined.push(hostId),
     ...changes,
@@ -51,6 +52,14 @@ async function pass(ms: number): Promise<void> {
 }
 
 describe("a lease", () => {
+  test("brings the store's time with each renewal, between two moments on the steady clock", async () => {
+    const told: (readonly [number, number, number])[] = [];
+    await join("a", { onTime: (now, askedAt, heardAt) => void told.push([now, askedAt, heardAt]) });
+    await pass(LEASE_MS);
+    expect(told.length).toBeGreaterThan(3);
+    for (const [now, askedAt, heardAt] of told) expect([now - told[0]![0], heardAt]).toEqual([askedAt - told[0]![1], askedAt]);
+  });
+
   test("is renewed for as long as the store answers, and is held all the while", async () => {
     const { membership } = await join("a");
     for (let round = 0; round < 20; round++) {
