@@ -1,12 +1,10 @@
 /** The host's parts as GetSystemHealth shows them. */
 import type { AgentHouse } from "../agent/index.ts";
-import type { Bus } from "../bus/bus.ts";
-import type { EventStream } from "../bus/event-stream.ts";
 import type { ModuleRegistry } from "../module/index.ts";
 import type { SharedContext } from "../session/context/index.ts";
 import type { ShardPool } from "../sandbox/index.ts";
 import type { ComponentReading, SystemReading } from "./agent-service-deps.ts";
-import { eventsTrouble } from "./fleet-servers.ts";
+import { type BusLook, busHealth, type StreamLook, streamHealth } from "./bus-health.ts";
 import type { ComponentLook, Look } from "./readiness.ts";
 import type { SystemUsage } from "./system-usage.ts";
 
@@ -14,10 +12,10 @@ import type { SystemUsage } from "./system-usage.ts";
 const SAID_MAX_CHARS = 200;
 
 interface Parts {
-  readonly bus: Bus;
+  readonly bus: BusLook;
   readonly context: Pick<SharedContext, "status" | "reason" | "counts">;
   /** Null for a host in no fleet. */
-  readonly events: Pick<EventStream, "state"> | null;
+  readonly events: StreamLook | null;
   readonly pool: ShardPool;
   readonly modules: ModuleRegistry;
 }
@@ -26,9 +24,9 @@ export function healthOf(look: Look, { bus, context, events, pool, modules }: Pa
   return {
     store: fromLook(look.store, "a write was read back"),
     shards: { ...fromLook(look.guest, "a guest answered"), details: { shards: String(pool.shards.length), instances: String(pool.instances), probe_ms: look.guest.tookMs.toFixed(3) } },
-    bus: { status: bus.status === "connected" ? "healthy" : "unhealthy", message: bus.status, details: {} },
+    bus: busHealth(bus),
     ...(context.status === "in-process" ? {} : { context: contextHealth(context) }),
-    ...(events === null ? {} : { events: eventsHealth(events) }),
+    ...(events === null ? {} : { events: streamHealth(events) }),
     modules: modulesHealth(modules),
     agents: agentsHealth(house),
   };
@@ -42,12 +40,6 @@ function contextHealth({ status, reason, counts }: Parts["context"]): ComponentR
   const details = { unanswered: String(counts.unanswered), dropped: String(counts.dropped) };
   if (status === "connected") return { status: "healthy", message: status, details };
   return { status: "degraded", message: `Redis is out of reach (${reason}): each host keeps rate limits by itself, and recent conversations come from the store`, details };
-}
-
-function eventsHealth(events: Pick<EventStream, "state">): ComponentReading {
-  const trouble = eventsTrouble(events);
-  if (trouble === "") return { status: "healthy", message: "kept in JetStream", details: {} };
-  return { status: "degraded", message: `${trouble}; they go to those who follow at the time`, details: {} };
 }
 
 function modulesHealth(modules: ModuleRegistry): ComponentReading {

@@ -17,6 +17,7 @@ import { EventLog, openFleetEvents, openSessions, type SessionEvents, type Sessi
 import type { Conversations } from "../session/context/index.ts";
 import type { EventStream } from "../bus/event-stream.ts";
 import { createAgentService } from "./agent-service.ts";
+import { collectBus } from "./bus-health.ts";
 import { closeGround, type Ground, openGround } from "./ground.ts";
 import { createHypervisorService } from "./hypervisor-service.ts";
 import { FleetWiring } from "./fleet-wiring.ts";
@@ -236,6 +237,7 @@ class WiredHost implements Host {
       },
     });
     collectGauges(ground, house, sessions);
+    collectBus(ground.metrics, ground.bus, upper.stream);
   }
 
   status(): HostStatus {

@@ -5,9 +5,9 @@
  * States: opening -> open | unusable; from each back to opening with a new connection, or
  * when the stream is found missing; from any to closed.
  *
- * E1 Without JetStream, or with a stream that cannot serve, the state says why and what to
+ * J1 Without JetStream, or with a stream that cannot serve, the state says why and what to
  *    do, and it is looked at again now and then.
- * E2 A stream that is there is taken as it is; only its subjects and its retention must fit.
+ * J2 A stream that is there is taken as it is; only its subjects and its retention must fit.
  */
 import { backoffMs } from "../../core/backoff.ts";
 import type { Clock, Timer } from "../../core/clock.ts";

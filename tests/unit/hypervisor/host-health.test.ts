@@ -44,8 +44,9 @@ it("tells of Redis where there is one: without it a host is less well, and serve
 
 it("tells of a fleet's events: unless they are kept a host is less well, and serves", () => {
   const house = { count: 0, residentCount: 0, residents: () => [] } as unknown as AgentHouse;
+  const counts = { appended: 0, repeated: 0, lost: 0, waiting: 0 };
   const events = (of: Parameters<typeof healthOf>[1]["events"]) => healthOf({ guest: GOOD, store: GOOD, at: 0 }, { ...PARTS, events: of }, house)["events"];
   expect(events(null)).toBeUndefined();
-  expect(events({ state: { kind: "open", name: "s", replicas: 1 } })).toMatchObject({ status: "healthy", message: "kept in JetStream" });
-  expect(events({ state: { kind: "unusable", reason: "the server has none" } })).toMatchObject({ status: "degraded", message: "events are not kept in JetStream: the server has none; they go to those who follow at the time" });
+  expect(events({ state: { kind: "open", name: "s", replicas: 1 }, counts })).toMatchObject({ status: "healthy", message: "kept in JetStream" });
+  expect(events({ state: { kind: "unusable", reason: "the server has none" }, counts })).toMatchObject({ status: "degraded", message: "events are not kept in JetStream: the server has none; they go to those who follow at the time" });
 });
