@@ -249,18 +249,22 @@ export class AgentHouse implements Agents {
   async #load(agentId: string, arrive: (agent: Agent) => void): Promise<Agent> {
     const { store } = this.#ground;
     const life = this.#ownership?.life ?? 0;
-    const known = this.#ownership === null || (await this.#ownership.acquire(agentId));
+    const acquired = (await this.#ownership?.acquire(agentId)) ?? "owned";
     // The state comes in the same turn of the store. One that cannot be read is met where its instance is opened.
     const [stored, wait, chain] = await Promise.all([store.getAgent(agentId), store.getWait(agentId), store.getState(agentId, null).catch(() => null)]);
     if (stored === null || isUnfinished(stored)) throw notFound(agentId);
-    if (stored.record.state === "TERMINATED") throw hasEnded(stored.record);
-    if (!known) throw notFound(agentId);
+    if (stored.record.state === "TERMINATED") {
+      if (acquired === "taken") this.#ownership?.uncount();
+      throw hasEnded(stored.record);
+    }
+    if (acquired === "missing") throw notFound(agentId);
     const revision = await this.#revisionOf(stored);
     if (this.#closed !== null) throw shuttingDown();
     this.#ownership?.requireLife(life, agentId);
     faultPoint("page.in");
     const agent = new Agent(this.#around, stored.record, revision, stored);
     arrive(agent);
+    this.#ownership?.arrived(agentId, stored.epoch);
     if (chain !== null) agent.ledger.foundState(chain);
     agent.restored();
     this.#attendance.came(agent);

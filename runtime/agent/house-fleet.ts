@@ -42,10 +42,7 @@ export interface Presence {
 }
 
 export interface HouseFleet {
-  /**
-   * Makes an agent this host's when it is an orphan; says whose it is otherwise. `taken` is also said
-   * the first time after another host gave the agent to this one: what it has in the store was not put there from here.
-   */
+  /** Makes an agent this host's when it is an orphan; says whose it is otherwise. */
   acquire(agentId: string): Promise<Acquisition>;
   /** Another host had it a moment ago, as far as is known without asking: spares `acquire`. A wrong answer is mended by `remote`. */
   knownElsewhere?(agentId: string): boolean;

@@ -3,6 +3,7 @@
  * when they are no longer. F1 to F4 (house-fleet.ts) are kept here.
  */
 import { backoffMs } from "../core/backoff.ts";
+import { BoundedCache } from "../core/bounded-cache.ts";
 import { SirsiError } from "../core/errors.ts";
 import type { Acquisition, Orphan } from "../store/fleet-store.ts";
 import type { Agent } from "./agent.ts";
@@ -34,11 +35,23 @@ export interface OwnershipConfig {
 
 const PATIENCE_MS = 10_000;
 const AT_ONCE = 16;
+/** Of an agent that is with the host where it was made. */
+const FIRST_EPOCH = 1;
+/** One that is forgotten is only looked for once more. */
+const EPOCHS_KEPT = 65_536;
+
+export type Acquired =
+  /** It was an orphan. */
+  | "taken"
+  /** It was this host's, or was given to it. */
+  | "owned"
+  /** There is no such agent any more. */
+  | "missing";
 
 export class Ownership {
   readonly #config: OwnershipConfig;
-  /** Agents that another host said it gave to this one, as they come to memory. */
-  readonly #given = new Set<string>();
+  /** Of agents that came from other hosts: the epoch under which they are known here. */
+  readonly #epochs = new BoundedCache<string, number>(EPOCHS_KEPT);
   #life = 0;
 
   constructor(config: OwnershipConfig) {
@@ -57,18 +70,35 @@ export class Ownership {
 
   // --- coming ------------------------------------------------------------------------
 
-  /** F1. Before anything of the agent is read. False when there is no such agent any more. AGENT_FENCED, with its owner. */
-  async acquire(agentId: string): Promise<boolean> {
-    const { alarms, courier } = this.#config;
-    const found = await this.#acquire(agentId);
-    if (found === "new") {
-      courier.rescan(agentId);
-      alarms.look();
-    }
-    return found !== "missing";
+  /** F1. Before anything of the agent is read. Counts one that was an orphan, be it one that has ended: `uncount` those. AGENT_FENCED, with its owner. */
+  async acquire(agentId: string): Promise<Acquired> {
+    const acquired = await this.#acquire(agentId);
+    if (acquired === "taken") this.#lookFor(agentId);
+    return acquired;
   }
 
-  async #acquire(agentId: string): Promise<"new" | "known" | "missing"> {
+  /** It was taken, and has ended long ago. */
+  uncount(): void {
+    this.#config.census.moved(-1);
+  }
+
+  /**
+   * F3. Called with the epoch that was read, before the agent does anything: when it came from another
+   * host since it was here last, there may be things in the store that were not put there from here.
+   */
+  arrived(agentId: string, epoch: number): void {
+    if (epoch === FIRST_EPOCH || this.#epochs.get(agentId) === epoch) return;
+    this.#epochs.set(agentId, epoch);
+    this.#lookFor(agentId);
+  }
+
+  #lookFor(agentId: string): void {
+    const { alarms, courier } = this.#config;
+    courier.rescan(agentId);
+    alarms.look();
+  }
+
+  async #acquire(agentId: string): Promise<Acquired> {
     const { census, fleet, hearers } = this.#config;
     const life = this.#life;
     const acquisition = await fleet.acquire(agentId);
@@ -81,7 +111,7 @@ export class Ownership {
         return "missing";
       case "owned":
         if (acquisition.taken) census.moved(1);
-        return acquisition.taken || this.#given.delete(agentId) ? "new" : "known";
+        return acquisition.taken ? "taken" : "owned";
     }
   }
 
@@ -97,6 +127,7 @@ export class Ownership {
       if (await this.#takes(orphan)) acquired.push(orphan);
     });
     if (life !== this.#life) return { acquired: 0, resumed: 0 };
+    for (const { ended } of acquired) if (ended) this.uncount();
     const topics = await this.#topicsOf(acquired);
     // What one sent before it ended is still to arrive; nothing else is done for it.
     for (const { agentId, digest, ended, sessionId } of acquired) if (!ended) hearers.set(agentId, sessionId, topics.get(digest) ?? []);
@@ -114,7 +145,7 @@ export class Ownership {
   async #takes({ agentId }: Orphan): Promise<boolean> {
     const { courier, ground } = this.#config;
     try {
-      if ((await this.#acquire(agentId)) !== "new") return false;
+      if ((await this.#acquire(agentId)) !== "taken") return false;
       courier.expect(agentId);
       return true;
     } catch (thrown) {
@@ -168,18 +199,8 @@ export class Ownership {
 
   /** Another host gave it to this one: to memory, and on with what is in hand. */
   async bring(agentId: string): Promise<void> {
-    const { activate, alarms, census, courier, residency } = this.#config;
-    if (residency.peek(agentId) === null) {
-      this.#given.add(agentId);
-      try {
-        await activate(agentId);
-      } finally {
-        this.#given.delete(agentId);
-      }
-    } else {
-      courier.rescan(agentId);
-      alarms.look();
-    }
+    const { activate, census } = this.#config;
+    await activate(agentId);
     census.recount().catch((thrown: unknown) => this.#config.ground.log.warn({ err: SirsiError.from(thrown).message }, "the agents of this host could not be counted; their number is that of before until it can"));
   }
 
@@ -302,7 +323,6 @@ export class Ownership {
   fenceAll(reason: string): void {
     const { alarms, census, courier, hearers, residency } = this.#config;
     this.#life++;
-    this.#given.clear();
     hearers.dropAll();
     alarms.reset();
     courier.reset();

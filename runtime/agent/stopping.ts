@@ -18,7 +18,7 @@ export interface StoppingConfig {
   readonly roll: Roll;
   readonly hearers: TopicHearers;
   /** Null: this host is the only one. */
-  readonly ownership: Pick<Ownership, "acquire"> | null;
+  readonly ownership: Pick<Ownership, "acquire" | "uncount"> | null;
   readonly closed: () => boolean;
 }
 
@@ -59,9 +59,12 @@ export class Stopping {
   /** It has no instance that could be told. */
   async #stopAsleep(agentId: string, reason: string): Promise<void> {
     const { census, ground: { clock, publish, revisions, store }, hearers, ownership, roll } = this.#config;
-    if (ownership !== null) await ownership.acquire(agentId);
+    const acquired = (await ownership?.acquire(agentId)) ?? "owned";
     const stored = await store.getAgent(agentId);
-    if (stored === null || stored.record.state === "TERMINATED") return;
+    if (stored === null || stored.record.state === "TERMINATED") {
+      if (acquired === "taken") ownership?.uncount();
+      return;
+    }
     const record: AgentRecord = { ...stored.record, state: "TERMINATED", statusMessage: reason, updatedAt: clock.now() };
     await store.putAgent(record);
     hearers.drop(agentId);

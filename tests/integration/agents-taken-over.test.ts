@@ -81,6 +81,30 @@ describe("agents that were given away asleep", () => {
   });
 });
 
+describe("an agent that was taken away in the middle of a commit", () => {
+  test("has what that let go taken on by its new owner alone", async () => {
+    const [teller, sink] = [await a.rig.spawn("wait"), await b.rig.spawn("wait")];
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const commits = a.writes.length;
+    rig.store.gate = promise;
+    const reply = rejection(a.sendAs(teller, "m1", `tell ${sink} add 7`));
+    await eventually(() => a.writes.length > commits);
+    await rig.give("host-a", [teller], "host-c");
+    a.house.forget([teller]);
+    // The store had the commit before it was given away.
+    shelf(teller).epoch--;
+    resolve();
+    expect((await reply).code).toBe("AGENT_FENCED");
+    await eventually(() => rig.store.outbox.size === 1);
+    await turn(20);
+    expect([a.sent, rig.store.outbox.size]).toEqual([[], 1]);
+    const c = await rig.host("host-c");
+    expect((await c.sendAs(teller, "m1", `tell ${sink} add 7`)).replayed).toBe(true);
+    await eventually(() => rig.store.outbox.size === 0);
+    expect(await b.rig.say(sink, "total")).toBe("7");
+  });
+});
+
 describe("an agent whose owner died", () => {
   test("goes on with its wait, its outbox and its timers with whoever takes it, and with one only", async () => {
     const [waiter, teller, timed, sink] = [await a.rig.spawn("wait"), await a.rig.spawn("wait"), await a.rig.spawn("wait"), await b.rig.spawn("wait")];
@@ -121,12 +145,28 @@ describe("an agent whose owner died", () => {
     expect([shelf(agent).record.state, b.house.count]).toEqual(["TERMINATED", 0]);
   });
 
+  test("that had ended is nobody's to count; what it sent before still arrives", async () => {
+    const [told, asked, stopped] = [await a.rig.spawn("wait"), await a.rig.spawn("wait"), await a.rig.spawn("wait")];
+    const sink = await b.rig.spawn("wait");
+    b.deaf = true;
+    await a.rig.say(told, `tell ${sink} add 7`);
+    for (const agent of [told, asked, stopped]) await a.house.stop(agent, "enough");
+    a.bury();
+    b.deaf = false;
+    await b.house.takeOver([rig.orphan(told)]);
+    expect((await rejection(b.rig.say(asked, "total"))).code).toBe("AGENT_TERMINATED");
+    await b.house.stop(stopped, "enough");
+    await eventually(() => rig.store.outbox.size === 0);
+    expect([await b.rig.say(sink, "total"), b.house.count, b.presence]).toEqual(["7", 1, [`came ${sink}`]]);
+  });
+
   test("is taken by whoever addresses it, with all that it has in hand", async () => {
-    const [teller, sink] = [await a.rig.spawn("wait"), await b.rig.spawn("wait")];
+    const [teller, sink] = [await a.rig.spawn("hearer"), await b.rig.spawn("wait")];
     b.deaf = true;
     await a.rig.say(teller, `tell ${sink} add 7`);
     a.bury();
     await b.rig.say(teller, "add 1");
+    expect([...b.rig.hearers.keys()]).toEqual([`${rig.sessionId}/news`]);
     await eventually(() => rig.store.outbox.size === 0);
     expect([await b.rig.say(sink, "total"), b.house.count]).toEqual(["7", 2]);
   });
@@ -135,22 +175,37 @@ describe("an agent whose owner died", () => {
 describe("a host that was buried", () => {
   test("D5 drops every agent without a write, tells whoever waits, and takes them again after it has joined anew", async () => {
     const kinds = ["wait", "message", "interval", "none", "hearer"];
+    const sink = await b.rig.spawn("wait");
+    b.deaf = true;
     const agents = await Promise.all(Array.from({ length: 20 }, (_, n) => a.rig.spawn(kinds[n % kinds.length]!)));
-    await a.rig.say(agents[0]!, "timer t 60000 add 1");
+    await a.rig.say(agents[0]!, "timer t 600000 add 1");
+    const asleep = await a.rig.spawn("wait");
+    await a.rig.say(asleep, `tell ${sink} add 7`);
+    await eventually(() => a.sent.length > 0);
+    // One sender is asleep, with its message on the way.
+    await eventually(() => {
+      clock.advance(5_000);
+      return !isHere(a, asleep);
+    });
     const sleeper = agents[5]!;
     const sends = agents.flatMap((agent, n) => Array.from({ length: 5 }, (_, k) => ({ agent, settled: a.sendAs(agent, `m${n}.${k}`, agent === sleeper && k === 0 ? "sleep 60000; add 1" : "add 1").then(() => "done", (thrown: unknown) => SirsiError.from(thrown).code) })));
     await waits(sleeper);
     a.bury();
     a.house.fenceAll("its lease ran out");
     const wrote = a.writes.length;
-    expect([a.house.residentCount, a.house.count, a.rig.hearers.size, a.rig.pool.instances]).toEqual([0, 0, 0, 0]);
+    expect([a.house.residentCount, a.house.count, a.rig.hearers.size, pool.instances]).toEqual([0, 0, 0, b.house.residentCount]);
     const ends = await Promise.all(sends.map(({ settled }) => settled));
     expect(ends.filter((end) => end !== "done" && end !== "AGENT_FENCED")).toEqual([]);
     expect(ends).toContain("AGENT_FENCED");
-    clock.advance(120_000);
+    const acquisitions = rig.acquisitions;
+    clock.advance(1_200_000);
     await turn(50);
-    expect(a.writes.slice(wrote)).toEqual([]);
-    for (const agent of agents) expect(a.presence.filter((told) => told.endsWith(agent))).toEqual([`came ${agent}`, `left ${agent}`]);
+    // Nobody is written to, nor addressed: no timer, no message of one that was asleep.
+    expect([a.writes.slice(wrote), rig.acquisitions]).toEqual([[], acquisitions]);
+    for (const agent of agents) {
+      const told = a.presence.filter((each) => each.endsWith(agent));
+      expect([told.length % 2, told.every((each, at) => each.startsWith(at % 2 === 0 ? "came" : "left"))]).toEqual([0, true]);
+    }
 
     await a.rejoin("host-a2");
     expect(a.house.count).toBe(0);
@@ -161,7 +216,7 @@ describe("a host that was buried", () => {
       if (agent === sleeper) continue;
       for (let k = 0; k < 5; k++) await a.sendAs(agent, `m${n}.${k}`, "add 1");
       const keeps = ["wait", "message", "hearer"].includes(shelf(agent).record.module);
-      if (keeps) expect(accounts(agent)).toMatchObject({ deadLettered: 0, done: agent === agents[0] ? 6 : 5 });
+      if (keeps) expect(accounts(agent)).toMatchObject({ deadLettered: 0, done: n === 0 ? 6 : 5 });
       if (keeps) expect(await a.rig.say(agent, "total")).toBe(agent === agents[0] ? "6" : "5");
     }
   });
@@ -169,18 +224,27 @@ describe("a host that was buried", () => {
   test("does not bring up agents that were on their way to memory", async () => {
     const agent = await b.rig.spawn("wait");
     moved(await b.handOver(agent, a));
-    const coming = rejection(a.house.activate(agent));
-    a.house.fenceAll("its lease ran out");
-    expect([(await coming).code, a.house.residentCount]).toEqual(["AGENT_FENCED", 0]);
+    for (const acquired of [false, true]) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      rig.store.gate = promise;
+      const before = rig.acquisitions;
+      const coming = rejection(a.house.activate(agent));
+      if (acquired) await eventually(() => rig.acquisitions > before).then(() => turn(3));
+      a.house.fenceAll("its lease ran out");
+      resolve();
+      expect([(await coming).code, a.house.residentCount, a.presence]).toEqual(["AGENT_FENCED", 0, []]);
+    }
   });
 
   test("fails the spawns that are under way, and counts none of them", async () => {
+    const before = new Map(revisions.uses);
     const spawns = Array.from({ length: 5 }, () => rejection(a.rig.spawn("wait")));
     await turn(1);
     a.bury();
     a.house.fenceAll("its lease ran out");
     expect(new Set((await Promise.all(spawns)).map(({ code }) => code))).toEqual(new Set(["AGENT_FENCED"]));
     expect([a.house.count, a.house.residentCount, rig.store.agents.size, a.presence]).toEqual([0, 0, 0, []]);
+    expect(new Map(revisions.uses)).toEqual(before);
   });
 
   test("and does not know it yet leaves an agent at its first write", async () => {

@@ -28,8 +28,8 @@ export class HouseFleetRig implements AsyncDisposable {
   readonly hosts = new Map<string, FleetHost>();
   readonly owners = new Map<string, string | null>();
   readonly dead = new Set<string>();
-  /** Given to their owner, and not acquired by it yet. */
-  readonly fresh = new Set<string>();
+  /** Asked so far. */
+  acquisitions = 0;
   readonly #options: Omit<HouseOptions, "store">;
   #sessionId = "";
 
@@ -57,11 +57,12 @@ export class HouseFleetRig implements AsyncDisposable {
 
   async acquire(hostId: string, agentId: string): Promise<Acquisition> {
     await turn(1);
+    this.acquisitions++;
     this.requireAlive(hostId);
     if (!this.store.agents.has(agentId)) return { kind: "missing" };
     const owner = this.ownerOf(agentId);
     if (owner !== null && owner !== hostId) return { kind: "elsewhere", hostId: owner };
-    if (owner === hostId) return { kind: "owned", taken: this.fresh.delete(agentId) };
+    if (owner === hostId) return { kind: "owned", taken: false };
     this.#own(agentId, hostId);
     return { kind: "owned", taken: true };
   }
@@ -77,8 +78,6 @@ export class HouseFleetRig implements AsyncDisposable {
     const own = agentIds.filter((agentId) => this.ownerOf(agentId) === from);
     for (const agentId of own) {
       this.#own(agentId, to);
-      if (to === null) this.fresh.delete(agentId);
-      else this.fresh.add(agentId);
     }
     return own;
   }
