@@ -65,7 +65,7 @@ export interface Moved {
 
 const PAGE = 500;
 /** So few that those who wait for one agent's flush do not wait for all of them. */
-const AT_ONCE = 4;
+const AT_ONCE = 3;
 const AGAIN_MS = 200;
 const TELL_EVERY_MS = 500;
 
