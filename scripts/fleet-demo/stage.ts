@@ -37,14 +37,16 @@ export interface CommandResult {
 export class FleetStage {
   readonly directory: string;
   readonly #modules: readonly string[];
+  readonly #accounts: string;
   readonly #cleared = new AbortController();
   readonly #hosts = new Map<string, HostProcess>();
   #servers: Running[] = [];
   #logs = "";
 
-  /** `modules`: those that the first host has. */
-  constructor(modules: readonly string[] = MODULES) {
+  /** `modules`: those that the first host has. `accounts`: of NATS; empty for a server that lets everybody say everything. */
+  constructor(modules: readonly string[] = MODULES, accounts: string = documentedAccounts()) {
     this.#modules = modules;
+    this.#accounts = accounts;
     this.directory = mkdtempSync(join(tmpdir(), "sirsi-fleet-"));
   }
 
@@ -55,7 +57,7 @@ export class FleetStage {
 
   /** Their URLs, for people: without what is secret. */
   async startServers(): Promise<readonly string[]> {
-    for (const [service, config] of [[natsService, documentedAccounts()], [postgresService, ""], [redisService, ""]] as const) {
+    for (const [service, config] of [[natsService, this.#accounts], [postgresService, ""], [redisService, ""]] as const) {
       this.#servers.push({ service, record: await startInNewDirectory(service, { config }) });
     }
     writeFileSync(join(this.directory, "sirsi.fleet.toml"), this.#configuration(), { mode: 0o600 });
@@ -67,7 +69,7 @@ export class FleetStage {
     const url = (name: string) => JSON.stringify(this.urlOf(name));
     return [
       `[store]\nurl = ${url("postgres")}`,
-      `[event_bus]\nservers = [${url("nats")}]\nuser = "${HOST_LOGIN.user}"\npassword = "${HOST_LOGIN.password}"`,
+      `[event_bus]\nservers = [${url("nats")}]${this.#accounts === "" ? "" : `\nuser = "${HOST_LOGIN.user}"\npassword = "${HOST_LOGIN.password}"`}`,
       `[context]\nredis_url = ${url("redis")}`,
       "[agents]\nexchanges_kept = 1000",
       `[log]\nlevel = "warn"\nformat = "json"`,

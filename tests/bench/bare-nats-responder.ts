@@ -4,8 +4,8 @@ import { answerParent } from "./bench-child.ts";
 
 interface Ask {
   readonly servers: string;
-  readonly user: string;
-  readonly pass: string;
+  readonly user?: string;
+  readonly pass?: string;
   readonly subject: string;
 }
 

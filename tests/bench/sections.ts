@@ -6,6 +6,7 @@ import { durableSection } from "./durable-section.ts";
 import { fleetSection } from "./fleet-section.ts";
 import { messageSection } from "./message-section.ts";
 import { meteringSection } from "./metering-section.ts";
+import { natsSection } from "./nats-section.ts";
 import { pagingSection } from "./paging-section.ts";
 import { registeredSection } from "./registered-section.ts";
 import { residentsSection } from "./residents-section.ts";
@@ -28,6 +29,7 @@ export const SECTIONS: readonly Section[] = [
   pagingSection,
   registeredSection,
   restartSection,
+  natsSection,
   fleetSection,
   admissionSection,
 ];
