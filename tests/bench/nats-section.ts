@@ -44,7 +44,7 @@ class NatsBench {
     await this.#responder.ask({ servers, subject: BARE_SUBJECT });
     this.#node = new BenchChild(new URL("./moleculer-node.ts", import.meta.url));
     await this.#node.ask({ servers });
-    this.#broker = new ServiceBroker({ nodeID: "bench-client", transporter: servers, logger: false });
+    this.#broker = new ServiceBroker({ nodeID: "bench-client", transporter: { type: "NATS", options: { url: servers } }, logger: false });
     await this.#broker.start();
     await this.#broker.waitForServices("bench");
     const host = await this.#stage.startHost("a", "a");
