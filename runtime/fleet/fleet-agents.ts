@@ -11,6 +11,7 @@ import type { AgentChanges, AgentPage, Agents, AgentView, Delivery, Reply, Spawn
 import { type Message, Priority, type Suggestion, type SuggestionContext } from "../contract/gen/sirsi/agent/v1/agent_service_pb.ts";
 import type { AgentRecord, StoredOutboxEntry } from "../store/store.ts";
 import type { Fleet } from "./fleet.ts";
+import type { ControlledAgents } from "./host-control.ts";
 import type { Owners } from "./owners.ts";
 import { type Wants, ranked } from "./placement.ts";
 import type { RemoteCalls } from "./remote-calls.ts";
@@ -30,7 +31,7 @@ export interface FleetAgentsConfig {
   readonly owners: Owners;
   readonly routing: Routing;
   readonly remote: RemoteCalls;
-  readonly house: LocalAgents;
+  readonly house: LocalAgents & Pick<ControlledAgents, "sendEntry">;
   /** What agents of a type ask of their host; AGENT_TYPE_NOT_FOUND. */
   readonly wantsOfType: (agentType: string) => Wants;
 }
@@ -160,7 +161,7 @@ export class FleetAgents implements LocalAgents {
   async deliver(agentId: string, sessionId: string, delivery: Delivery): Promise<Reply> {
     const { house, remote, routing } = this.#config;
     return await routing.to<Reply>(agentId, delivery.deadline, {
-      here: () => house.send(agentId, delivery),
+      here: async () => (sessionId === "" ? await house.send(agentId, delivery) : (await house.sendEntry(agentId, sessionId, delivery)).reply),
       there: (hostId) => remote.deliver(hostId, agentId, sessionId, delivery, delivery.askedBy ?? []),
     });
   }
