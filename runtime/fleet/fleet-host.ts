@@ -116,8 +116,23 @@ export class FleetHost {
       remote: {
         send: (agentId, sessionId, delivery) => this.agents.deliver(agentId, sessionId, delivery),
         deliverEntry: (entry, message) => this.agents.deliverEntry(entry, message),
+        restart: (agentIds, reason) => void this.#restart(agentIds, reason),
       },
     };
+  }
+
+  /** Never rejects: an agent that nobody has in memory has nothing to go back from. */
+  async #restart(agentIds: readonly string[], reason: string): Promise<void> {
+    const { log, store } = this.#config;
+    try {
+      const owners = await store.ownersOf(agentIds);
+      const byHost = Map.groupBy(agentIds, (agentId) => owners.get(agentId) ?? "");
+      byHost.delete("");
+      byHost.delete(this.#membership.self.hostId);
+      await Promise.all([...byHost].map(([hostId, ids]) => this.#remote.restart(hostId, ids, reason)));
+    } catch (thrown) {
+      log.warn({ err: SirsiError.from(thrown).message }, "agents of other hosts that share the fate of one here could not be restarted; they go on as they are");
+    }
   }
 
   /** An orphan goes to where agents are taken. */

@@ -29,6 +29,8 @@ type Plain<T> = Omit<T, "$typeName" | "$unknown">;
 export interface ControlledAgents extends Agents {
   has(agentId: string): boolean;
   release(agentId: string): Promise<void>;
+  /** Those of them that are in memory; nobody waits for it. */
+  restart(agentIds: readonly string[], reason: string): void;
   /** To memory, and on with what is in hand. */
   bring(agentId: string): Promise<void>;
   /** Whether its commit took the outbox entry. */
@@ -154,6 +156,9 @@ export class HostControl {
         const progress = await drain(question.value);
         return progress === null ? null : { case: "drain", value: drainAnswer(progress) };
       }
+      case "restart":
+        agents.restart(question.value.agentIds, question.value.reason);
+        return null;
       case "orphans":
         lookForOrphans();
         return null;

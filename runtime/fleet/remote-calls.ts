@@ -107,6 +107,10 @@ export class RemoteCalls {
     await this.#quick(hostId, { case: "release", value: { agentId } });
   }
 
+  async restart(hostId: string, agentIds: readonly string[], reason: string): Promise<void> {
+    await this.#quick(hostId, { case: "restart", value: { agentIds: [...agentIds], reason } });
+  }
+
   /** Null when it is not in memory there, or that host does not say. */
   async look(hostId: string, agentId: string): Promise<AgentLook | null> {
     const { clock, link } = this.#config;

@@ -61,6 +61,7 @@ class OwnedAgents extends FakeAgents {
   readonly #rig: FleetRig;
   readonly brought: string[] = [];
   readonly released: string[] = [];
+  readonly restarted: string[] = [];
 
   constructor(hostId: string, rig: FleetRig) {
     super(clock, manifest("echo"), manifest("forgetful", { durability: "none" }));
@@ -105,6 +106,10 @@ class OwnedAgents extends FakeAgents {
     return await put();
   }
 
+  restart(agentIds: readonly string[], reason: string): void {
+    for (const agentId of agentIds) this.restarted.push(`${agentId} ${reason}`);
+  }
+
   async bring(agentId: string): Promise<void> {
     this.acquire(agentId);
     this.brought.push(agentId);
@@ -122,6 +127,7 @@ export interface RigHost {
   readonly house: OwnedAgents;
   readonly owners: Owners;
   readonly link: HostLink;
+  readonly remote: RemoteCalls;
   readonly agents: FleetAgents;
   readonly control: HostControl;
   readonly modulesAsked: string[];
@@ -167,7 +173,7 @@ export class FleetRig {
       lookForOrphans: () => undefined,
       drain: async () => null,
     });
-    return { name, hostId, fleet, house, owners, link, agents, control, modulesAsked };
+    return { name, hostId, fleet, house, owners, link, remote, agents, control, modulesAsked };
   }
 
   #ownersOf(agentIds: readonly string[]): Map<string, string> {

@@ -92,6 +92,12 @@ describe("any host answers for any agent", () => {
   });
 });
 
+test("agents that share the fate of one that failed are restarted where they are", async () => {
+  const ids = [await rig.agentOn("b"), await rig.agentOn("b")];
+  await rig.host("a").remote.restart("host-b", ids, "its sibling failed");
+  expect(rig.host("b").house.restarted).toEqual(ids.map((id) => `${id} its sibling failed`));
+});
+
 describe("placement", () => {
   test("new agents are spread over the hosts, whoever is asked, under the id that placed them", async () => {
     const { agents } = rig.host("a");
