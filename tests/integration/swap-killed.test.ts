@@ -6,7 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { MessageType, SirsiClient, SwapState } from "../../runtime/client/index.ts";
 import type { Fault, FaultPoint } from "../../runtime/core/fault-points.ts";
 import { HostUnderTest } from "../crash/host-under-test.ts";
-import { mischief, sharedCache } from "../support/swap-rig.ts";
+import { sharedCache } from "../support/shared-cache.ts";
+import { mischief } from "../support/swap-rig.ts";
 
 const AGENTS = 4;
 const SETTINGS = { SIRSI_LOG_LEVEL: "warn", SIRSI_SWAP_WATCH_MS: "300", SIRSI_SHARDS_COUNT: "1", SIRSI_AGENTS_RESTART_MAX_RESTARTS: "100" };

@@ -31,7 +31,7 @@ import { delivery } from "./house.ts";
 import { testPolicy } from "./module-policy.ts";
 import { operatorBench } from "./operator-bench.ts";
 import { call } from "./service-bench.ts";
-import { sharedCache } from "./swap-rig.ts";
+import { sharedCache } from "./shared-cache.ts";
 
 const LIMITS_MAX = Object.fromEntries((Object.keys(GUEST_LIMITS) as GuestLimitName[]).map((name) => [name, GUEST_LIMITS[name].max])) as GuestLimits;
 const SWAP = { canaryPercent: 50, watchMs: 100, rehearseAgents: 3 };

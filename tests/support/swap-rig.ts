@@ -1,6 +1,5 @@
 /** A whole host without transport, and the swaps of its modules. */
-import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
@@ -23,6 +22,7 @@ import { type Host, openHost } from "../../runtime/hypervisor/host.ts";
 import { builtFixture } from "./built-agents.ts";
 import { revised } from "./revised.ts";
 import { call } from "./service-bench.ts";
+import { sharedCache } from "./shared-cache.ts";
 import type { ManifestFields } from "./wat.ts";
 
 export interface SwapOptionsInit {
@@ -32,16 +32,6 @@ export interface SwapOptionsInit {
 }
 
 const MODULE = "mischief";
-const SOURCES = new URL("../../runtime/module/", import.meta.url);
-
-/** Modules prepared by this very preparer, kept for the next run: each takes seconds. */
-export function sharedCache(): string {
-  const sources = createHash("sha256");
-  for (const file of readdirSync(SOURCES).toSorted()) sources.update(readFileSync(new URL(file, SOURCES)));
-  const path = new URL(`../../.cache/test-swaps-${sources.digest("hex").slice(0, 16)}`, import.meta.url).pathname;
-  mkdirSync(path, { recursive: true });
-  return path;
-}
 
 /** A revision of the fixture "mischief"; `moments` are commands that it obeys in init, save and load. */
 export async function mischief(version: string, moments: Readonly<Record<string, string>> = {}, changes: ManifestFields = {}): Promise<Uint8Array> {

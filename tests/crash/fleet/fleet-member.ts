@@ -1,5 +1,5 @@
 /** One of the fleet's hosts: `sirsi serve --fleet` with directories, ports and links of its own. */
-import { cpSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { systemClock } from "../../../runtime/core/clock.ts";
@@ -7,6 +7,7 @@ import { SirsiError } from "../../../runtime/core/errors.ts";
 import { type HostProcess, startHostProcess } from "../../../scripts/host-process.ts";
 import { freePort } from "../../../scripts/services/service.ts";
 import { FaultProxy } from "../../support/fault-proxy.ts";
+import { sharedCache } from "../../support/shared-cache.ts";
 import { FIXED_SETTINGS } from "../schedule.ts";
 import type { FleetServers } from "./fleet-servers.ts";
 
@@ -50,6 +51,8 @@ export class FleetMember implements AsyncDisposable {
     this.dataDir = join(options.directory, options.name, "data");
     this.#modulesDir = join(options.directory, options.name, "modules");
     for (const made of [this.dataDir, this.#modulesDir]) mkdirSync(made, { recursive: true });
+    // To prepare a module takes longer than all else of a start.
+    symlinkSync(sharedCache(), join(this.dataDir, "cache"));
     for (const [file, wasm] of options.modules) writeFileSync(join(this.#modulesDir, file), wasm);
   }
 
@@ -160,9 +163,4 @@ export class FleetMember implements AsyncDisposable {
     await this.nats[Symbol.asyncDispose]();
     await this.store[Symbol.asyncDispose]();
   }
-}
-
-/** What one has prepared of its modules, for another that has not started yet: that takes longer than all else of a start. */
-export function copyCache(from: FleetMember, to: FleetMember): void {
-  cpSync(join(from.dataDir, "cache"), join(to.dataDir, "cache"), { recursive: true });
 }

@@ -15,7 +15,7 @@ import type { Tally } from "../tally.ts";
 import { Verifier } from "../verify.ts";
 import { Doors } from "./doors.ts";
 import { FleetBooks } from "./fleet-books.ts";
-import { copyCache, FleetMember } from "./fleet-member.ts";
+import { FleetMember } from "./fleet-member.ts";
 import { FleetServers } from "./fleet-servers.ts";
 import { FleetOperator } from "./operator.ts";
 
@@ -87,14 +87,10 @@ export class FleetStage implements AsyncDisposable {
 
   async #begin(): Promise<void> {
     const { agents, clients, seed, tally } = this.#options;
-    const [first, ...others] = this.members as [FleetMember, ...FleetMember[]];
-    await this.start(first);
-    const client = this.doors.at(first.name);
+    await Promise.all(this.members.map((member) => this.start(member)));
+    const client = this.doors.at(this.members[0]?.name ?? "");
     // Two layouts of state, so that a swap to either begins at once.
     await client.modules.installModule({ wasm: this.#builds.make("two").wasm, validateOnly: true }, { deadlineMs: 60_000 });
-    // What the first has prepared need not be prepared again: that takes longer than all else.
-    for (const member of others) copyCache(first, member);
-    await Promise.all(others.map((member) => this.start(member)));
     const { session } = await client.agents.createSession({ userId: "crash", config: { timeoutSeconds: 30 * 86_400 } });
     const sessionId = session?.sessionId ?? "";
     this.#ledgers = await Promise.all(
