@@ -1,9 +1,10 @@
-/** A host with its doors: gRPC and HTTP. What `sirsi serve` runs. */
+/** A host with its doors: gRPC, HTTP, and NATS when it is in a fleet. What `sirsi serve` runs. */
 import { type Config, formatAddress } from "../config/index.ts";
 import { Deferred } from "../core/deferred.ts";
 import { type Host, openHost } from "../hypervisor/host.ts";
 import { type GrpcGateway, HEALTH_SERVICES, openGrpcGateway } from "./grpc/index.ts";
 import { type HostDescription, type HttpGateway, openHttpGateway } from "./http/index.ts";
+import { type NatsGateway, openNatsGateway } from "./nats/index.ts";
 
 export interface RunningHost {
   /** host:port, as bound. */
@@ -20,6 +21,7 @@ export async function startHost(config: Config, version: string): Promise<Runnin
   const host = await openHost(config, version);
   let grpc: GrpcGateway | null = null;
   let http: HttpGateway | null = null;
+  let nats: NatsGateway | null = null;
   try {
     const status = () => host.status();
     grpc = await openGrpcGateway({
@@ -39,13 +41,21 @@ export async function startHost(config: Config, version: string): Promise<Runnin
     host.listens({ grpcAddress, httpAddress: formatAddress(http.address) });
     followReadiness(host, grpc);
     await host.start();
-    return running(host, grpc, http, config.grpc.drainTimeoutMs);
+    nats = natsDoor(config, host);
+    return running(host, { grpc, http, nats }, config.grpc.drainTimeoutMs);
   } catch (thrown) {
+    await nats?.close();
     await http?.close();
     await grpc?.close();
     await host.close();
     throw thrown;
   }
+}
+
+/** Null when nobody else is on the host's bus. */
+function natsDoor(config: Config, host: Host): NatsGateway | null {
+  const { agentService, clock, fleetSide, log, metrics, modules } = host;
+  return fleetSide === null ? null : openNatsGateway({ ...fleetSide, agentService, clock, limits: config.hostLimits, log, metrics, modules });
 }
 
 function followReadiness(host: Host, grpc: GrpcGateway): void {
@@ -61,13 +71,20 @@ function describe(host: Host, version: string, grpcAddress: string): HostDescrip
   return { version, grpcAddress, agentTypes };
 }
 
-function running(host: Host, grpc: GrpcGateway, http: HttpGateway, graceMs: number): RunningHost {
+interface Doors {
+  readonly grpc: GrpcGateway;
+  readonly http: HttpGateway;
+  readonly nats: NatsGateway | null;
+}
+
+function running(host: Host, { grpc, http, nats }: Doors, graceMs: number): RunningHost {
   const closed = new Deferred<void>();
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {
     host.log.info({ graceMs }, "the host is shutting down");
     // Calls in hand go on while their agents finish; new ones are refused from here on.
-    await Promise.all([grpc.drain(graceMs), host.drain(graceMs)]);
+    await Promise.all([grpc.drain(graceMs), nats?.drain(graceMs), host.drain(graceMs)]);
+    await nats?.close();
     await http.close();
     await host.close();
     host.log.info("the host has closed");

@@ -3,7 +3,8 @@
  * services, without a transport. Opened in dependency order; closed in reverse:
  * take no new work, finish what is in hand, let go.
  */
-import { AgentHouse, moduleCells } from "../agent/index.ts";
+import { AgentHouse, moduleCells, type Presence } from "../agent/index.ts";
+import type { Bus } from "../bus/bus.ts";
 import { openCapabilities } from "../capability/index.ts";
 import type { Config } from "../config/index.ts";
 import { AgentEventSchema } from "../contract/gen/sirsi/agent/v1/events_pb.ts";
@@ -28,9 +29,19 @@ import { SoloHost } from "./operator/solo-host.ts";
 import { MessageRates } from "./message-rates.ts";
 import { Readiness } from "./readiness.ts";
 import type { AgentServiceApi, HostStatus, HypervisorServiceApi } from "./service-api.ts";
+import { PresenceRelay } from "./presence-relay.ts";
 import { openSwaps } from "./swap/open-swaps.ts";
 import type { RevisionHealth } from "./swap/health.ts";
 import type { Swaps } from "./swap/swaps.ts";
+
+/** What a gateway on the bus between hosts works with. */
+export interface FleetSide {
+  readonly bus: Bus;
+  readonly prefix: string;
+  readonly hostName: string;
+  /** Tells of the agents that are in memory, and from then on of each that comes and goes. Once. */
+  readonly onPresence: (listener: Presence) => void;
+}
 
 export interface Host {
   readonly agentService: AgentServiceApi;
@@ -40,6 +51,8 @@ export interface Host {
   /** The machine's, also in a fleet. */
   readonly clock: Clock;
   readonly modules: ModuleRegistry;
+  /** Null for a host in no fleet, whose bus nobody else can reach. */
+  readonly fleetSide: FleetSide | null;
   status(): HostStatus;
   /** Called with the reason, empty for ready, now and whenever it changes. */
   onReadiness(listener: (notReady: string) => void): void;
@@ -75,6 +88,7 @@ async function openUpper(ground: Ground): Promise<Host> {
   const eventsKept = config.hostLimits.eventsKept;
   const fleetEvents = fleet === null ? null : await openFleetEvents({ bus: fleet.bus, prefix, clock, eventsKept, log, metrics, held: () => fleet.host.fleet.held });
   const events = fleetEvents ?? new EventLog({ bus, prefix, clock, eventsKept, log, metrics });
+  const presence = new PresenceRelay();
   const capabilities = openCapabilities({ clock, documents: store, ask: (target, asker) => house.ask(target, asker) });
   const house: AgentHouse = new AgentHouse(
     {
@@ -110,7 +124,7 @@ async function openUpper(ground: Ground): Promise<Host> {
         homeOf: (record) => swaps.homeOf(record),
         movedHome: (agentId, to, outcome) => swaps.movedHome(agentId, to, outcome),
       },
-      fleet: fleet?.host.houseFleet ?? null,
+      fleet: fleet === null ? null : { ...fleet.host.houseFleet, onPresence: presence },
     },
   );
   const { swaps, health }: { readonly swaps: Swaps; readonly health: RevisionHealth } = openSwaps({ ...ground, house });
@@ -129,7 +143,7 @@ async function openUpper(ground: Ground): Promise<Host> {
   const sessions = await openSessions({ store, agents, events, clock: steadyClock(clock), settings: config.sessions, limits: config.hostLimits, log, ...(wiring === null ? {} : { fleet: wiring.notices.forSessions }) });
   wiring?.notices.listen((sessionId) => sessions.changedElsewhere(sessionId));
   log.info({ agents: restored, sessions: sessions.openCount, modules: modules.list().length }, "the host knows its agents and sessions again");
-  return new WiredHost(ground, { house, agents, sessions, fleet: wiring, events, stream: fleetEvents?.stream ?? null, swaps });
+  return new WiredHost(ground, { house, agents, sessions, fleet: wiring, events, stream: fleetEvents?.stream ?? null, swaps, presence });
 }
 
 /** Null for a host that would only keep for itself what its store has. */
@@ -165,6 +179,11 @@ function onRegistryEvent(event: RegistryEvent, { log, metrics }: Ground, swaps: 
   }
 }
 
+function fleetSideOf({ config, fleet }: Ground, presence: PresenceRelay): FleetSide | null {
+  if (fleet === null || config.fleet === null) return null;
+  return { bus: fleet.bus, prefix: config.bus.topicPrefix, hostName: config.fleet.hostName, onPresence: (listener) => presence.tell(listener) };
+}
+
 interface Upper {
   readonly house: AgentHouse;
   /** Of the whole fleet, when there is one. */
@@ -176,6 +195,8 @@ interface Upper {
   readonly sessions: Sessions;
   readonly events: SessionEvents;
   readonly swaps: Swaps;
+  /** Told of nothing by a host of its own. */
+  readonly presence: PresenceRelay;
 }
 
 class WiredHost implements Host {
@@ -185,6 +206,7 @@ class WiredHost implements Host {
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly modules: ModuleRegistry;
+  readonly fleetSide: FleetSide | null;
   readonly #ground: Ground;
   readonly #upper: Upper;
   readonly #readiness: Readiness;
@@ -199,6 +221,7 @@ class WiredHost implements Host {
     this.metrics = ground.metrics;
     this.clock = ground.machineClock;
     this.modules = ground.modules;
+    this.fleetSide = fleetSideOf(ground, upper.presence);
     const { clock, pool, store, config, log, modules, self, usage } = ground;
     const { agents, fleet, house, sessions, events, swaps } = upper;
     this.#readiness = new Readiness({ clock, pool, store, intervalMs: READINESS_INTERVAL_MS, onChange: (notReady) => this.#tell(notReady) });

@@ -53,6 +53,8 @@ export const METRIC_TABLE = {
   sirsi_store_commit_seconds: { type: "histogram", help: "Time from asking for a commit to knowing it on disk.", labels: [], buckets: SECONDS },
   sirsi_grpc_requests_total: { type: "counter", help: "gRPC calls that ended, by status.", labels: ["method", "code"] },
   sirsi_grpc_seconds: { type: "histogram", help: "Time from a call's headers to its status; for streams, their whole life.", labels: ["method"], buckets: SECONDS },
+  sirsi_nats_requests_total: { type: "counter", help: "Calls that came over NATS and ended, by kind of subject (agent, call, module) and status.", labels: ["subject", "code"] },
+  sirsi_nats_seconds: { type: "histogram", help: "Time from a call's arrival over NATS to its answer.", labels: ["subject"], buckets: SECONDS },
   sirsi_events_total: { type: "counter", help: "Events of sessions; names that guests chose count as `guest`.", labels: ["type"] },
   sirsi_events_waiting: { type: "gauge", help: "Events of a fleet that the stream has not confirmed.", labels: [] },
   sirsi_events_kept: { type: "gauge", help: "Is 1 while a stream keeps the events of the fleet, so that followers may resume; else 0.", labels: [] },

@@ -1,12 +1,9 @@
-/**
- * What a caller is told of a failure. A fault of the host itself is written to the
- * log under a reference; the caller gets that reference and nothing of our insides.
- */
+/** What a caller is told of a failure. */
 import { status as GrpcStatus, type ServerInterceptingCallInterface } from "@grpc/grpc-js";
 import type { Clock } from "../../core/clock.ts";
 import { SirsiError } from "../../core/errors.ts";
-import { newId } from "../../core/ids.ts";
 import type { Logger } from "../../observe/logger.ts";
+import { tellable } from "../rpc-status.ts";
 import { DETAILS_KEY, toStatus, type CallStatus } from "./status.ts";
 
 /** A status as grpc-js hands it around. */
@@ -24,13 +21,7 @@ export class FaultTeller {
   }
 
   tell(error: SirsiError, method: string): CallStatus {
-    if (error.code !== "INTERNAL") {
-      if (this.#log.isLevelEnabled("debug")) this.#log.debug({ method, reason: error.code, detail: error.message }, "a call ended with an error");
-      return toStatus(error);
-    }
-    const reference = newId(this.#clock.now());
-    this.#log.error({ err: error, method, reference }, "a call failed by a fault of the host");
-    return toStatus(new SirsiError("INTERNAL", `the host failed in this call; the reference is ${reference}`, { metadata: { reference } }));
+    return toStatus(tellable(error, method, { clock: this.#clock, log: this.#log }));
   }
 
   /** Statuses that grpc-js makes itself, such as for a message over the limit, brought to the form of ours. */
