@@ -274,12 +274,13 @@ function endContract(get: Get): void {
   });
 
   it("drain waits no longer than it may", async () => {
-    const { gate } = await begin();
+    const { agent, call, gate } = await begin();
     const draining = get().gateway.drain(1_000);
     await get().bus.flush();
     get().bench.clock.advance(1_000);
     await draining;
     gate.resolve();
+    await Promise.all([agent, call]);
   });
 
   it("close tells those who wait to come back, and their agents that nobody waits", async () => {
