@@ -1,4 +1,4 @@
-/** Carries out one fault: resolves when it is over, and the fleet has what it needs again. */
+/** Carries out a fault, and the one besides: resolves when they are over, and the fleet has what it needs again. */
 import { setTimeout as pause } from "node:timers/promises";
 import type { FaultProxy } from "../../support/fault-proxy.ts";
 import type { RunningServer } from "../../support/running-server.ts";
@@ -67,7 +67,12 @@ const ACTS: Readonly<Record<FaultKind, Act>> = {
 };
 
 export async function befall(stage: FleetStage, plan: FleetFault): Promise<void> {
-  await ACTS[plan.kind](stage, plan, stage.members[plan.host] as FleetMember);
+  const act = ACTS[plan.kind](stage, plan, stage.members[plan.host] as FleetMember);
+  const { besides } = plan;
+  if (besides === null) return await act;
+  const second = pause(besides.afterMs).then(() => befall(stage, besides.fault));
+  const ends = await Promise.allSettled([act, second]);
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
 }
 
 async function frozen(member: FleetMember, holdMs: number): Promise<void> {

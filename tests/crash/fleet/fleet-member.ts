@@ -1,6 +1,7 @@
 /** One of the fleet's hosts: `sirsi serve --fleet` with directories, ports and links of its own. */
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { systemClock } from "../../../runtime/core/clock.ts";
 import { SirsiError } from "../../../runtime/core/errors.ts";
@@ -14,6 +15,7 @@ import type { FleetServers } from "./fleet-servers.ts";
 const PRELOAD = fileURLToPath(new URL("host-preload.ts", import.meta.url));
 const START_MS = 60_000;
 const END_MS = 40_000;
+const BEGIN_ANEW_MS = 300;
 
 export interface MemberOptions {
   readonly name: string;
@@ -70,9 +72,22 @@ export class FleetMember implements AsyncDisposable {
     return this.#logs + (this.#process?.log() ?? "");
   }
 
-  /** Resolves when it takes agents; gives how long that took. `skewMs`: how far its clock is off. */
+  /** Resolves when it takes agents; gives how long that took. `skewMs`: how far its clock is off. One that ends before is begun anew, as by what watches over services. */
   async start(skewMs = 0): Promise<number> {
     const began = systemClock.monotonic();
+    for (;;) {
+      try {
+        await this.#start(skewMs);
+        return systemClock.monotonic() - began;
+      } catch (thrown) {
+        if (this.#options.over.aborted || systemClock.monotonic() - began > START_MS) throw thrown;
+        this.#logs += `${SirsiError.from(thrown).message}\n`;
+        await pause(BEGIN_ANEW_MS);
+      }
+    }
+  }
+
+  async #start(skewMs: number): Promise<void> {
     this.#logs += `\n--- ${this.name}, life ${++this.#starts}${skewMs === 0 ? "" : `, its clock off by ${skewMs} ms`} ---\n`;
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), START_MS);
@@ -89,7 +104,6 @@ export class FleetMember implements AsyncDisposable {
     } finally {
       clearTimeout(timer);
     }
-    return systemClock.monotonic() - began;
   }
 
   #settings(): Readonly<Record<string, string>> {

@@ -4,6 +4,7 @@ import { version } from "node:process";
 import { type Marks, list, thousands } from "../crash-report.ts";
 import type { Violation } from "../model.ts";
 import type { Tally } from "../tally.ts";
+import { TWO } from "./fleet-run.ts";
 import { HOST_COUNT } from "./fleet-stage.ts";
 import type { FleetCrashOptions } from "./options.ts";
 import { FAULT_KINDS } from "./schedule.ts";
@@ -12,8 +13,9 @@ type Times = ReturnType<Tally["times"]>;
 
 export interface KindReport {
   readonly kind: string;
+  /** How often, alone or besides another. */
   readonly count: number;
-  /** From the fault's beginning to its end. */
+  /** From the fault's beginning to its end; of those alone. */
   readonly tookMs: Times;
   /** From a message's first sending to its answer: the longest of each fault. */
   readonly waitMs: Times;
@@ -28,6 +30,8 @@ export interface FleetReport {
   readonly leaseMs: number;
   readonly machine: string;
   readonly faults: number;
+  /** Of them, begun while another lasted. */
+  readonly besides: number;
   readonly kinds: readonly KindReport[];
   readonly messages: { readonly answered: number; readonly sentAgain: number; readonly repeats: number };
   readonly booked: Readonly<Record<string, number>>;
@@ -63,7 +67,8 @@ export function fleetReportOf(options: FleetCrashOptions, tally: Tally, tookMs: 
     leaseMs,
     machine: `${cpus().length} cores, Node ${version}`,
     faults: tally.of("faults"),
-    kinds: FAULT_KINDS.map((kind) => ({ kind, count: tally.of(`faults by kind ${kind}`), tookMs: tally.times(`took ${kind}`), waitMs: tally.times(`wait ${kind}`) })).filter(({ count }) => count > 0),
+    besides: tally.of("faults besides others"),
+    kinds: [...FAULT_KINDS, TWO].map((kind) => ({ kind, count: kind === TWO ? tally.of("faults besides others") : tally.of(`faults by kind ${kind}`), tookMs: tally.times(`took ${kind}`), waitMs: tally.times(`wait ${kind}`) })).filter(({ count }) => count > 0),
     messages: { answered: tally.of("messages answered"), sentAgain: tally.of("messages sent again"), repeats: tally.of("repeats answered the same") + tally.of("repeats forgotten") },
     booked: tally.below("booked "),
     refusals: tally.below("refusals "),
@@ -102,7 +107,7 @@ export const FLEET_MARKS: Marks = { begin: "<!-- fleet harness: begin -->", end:
 export function fleetMarkdownOf(report: FleetReport): string {
   const { drainMs, drainPauseMs, longestByClientMs, messages, movePauseMs, startMs, verifiedMs, waitMs } = report;
   const rows: readonly (readonly [string, string])[] = [
-    ["faults", `${report.faults} in ${report.minutes} minutes`],
+    ["faults", `${report.faults} in ${report.minutes} minutes; ${report.besides} of them began while another lasted`],
     ["messages answered", `${thousands(messages.answered)}; ${thousands(messages.sentAgain)} were sent again after a failure, ${thousands(messages.repeats)} after their answer, on purpose`],
     ["commands booked", list(report.booked)],
     ["refused, or not answered", list(report.refusals)],
@@ -124,8 +129,12 @@ export function fleetMarkdownOf(report: FleetReport): string {
     "|---|---|",
     ...rows.map(([name, value]) => `| ${name} | ${value} |`),
     "",
-    "| fault | times | lasted | longest wait for an answer |",
+    "| fault | times | lasted, when alone | longest wait for an answer |",
     "|---|---|---|---|",
-    ...report.kinds.map(({ count, kind, tookMs, waitMs: wait }) => `| ${kind} | ${count} | p50 ${tookMs.p50} ms, most ${tookMs.max} ms | p50 ${wait.p50} ms, most ${wait.max} ms |`),
+    ...report.kinds.map(({ count, kind, tookMs, waitMs: wait }) => `| ${kind} | ${count} | ${spread(tookMs)} | ${spread(wait)} |`),
   ].join("\n");
+}
+
+function spread({ count, max, p50 }: Times): string {
+  return count === 0 ? "" : `p50 ${p50} ms, most ${max} ms`;
 }

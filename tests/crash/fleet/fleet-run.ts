@@ -18,6 +18,8 @@ const ANSWER_MS = 40_000;
 /** Nothing that is done on purpose takes longer. */
 const FAULT_MS = 150_000;
 const BUILDS_MS = 20_000;
+/** What two faults at once are called. */
+export const TWO = "two at once";
 
 export class FleetRun {
   readonly #stage: FleetStage;
@@ -40,7 +42,7 @@ export class FleetRun {
   /** Until it is time. Stops at the first violations. */
   async run(untilMs: number, faults: number): Promise<void> {
     this.#epochs = await this.#stage.books.epochs();
-    for (let number = 1; number <= faults && this.#violations.length === 0 && systemClock.monotonic() < untilMs; number++) await this.#round(planFault(this.#plan, number));
+    for (let number = 1; this.#tally.of("faults") < faults && this.#violations.length === 0 && systemClock.monotonic() < untilMs; number++) await this.#round(planFault(this.#plan, number));
   }
 
   get #violations(): Violation[] {
@@ -57,7 +59,7 @@ export class FleetRun {
     const over = systemClock.monotonic();
     await pause(fault.tailMs);
     const closed = systemClock.monotonic();
-    if ((await Promise.race([gate.close().then(() => "answered"), pause(ANSWER_MS, "late")])) === "late") this.#fail("unanswered", `an answer to every message within ${ANSWER_MS} ms of the end of ${fault.kind}`, this.#open());
+    if ((await Promise.race([gate.close().then(() => "answered"), pause(ANSWER_MS, "late")])) === "late") this.#fail("unanswered", `an answer to every message within ${ANSWER_MS} ms of the end of the fault`, this.#open());
     if (this.#violations.length > 0) return;
     this.#tally.time("answered", systemClock.monotonic() - closed);
     await this.#verify();
@@ -99,14 +101,19 @@ export class FleetRun {
     const waits = this.#stage.lanes.map((lane) => lane.takeLongestMs());
     const longest = Math.max(...waits);
     for (const [index, ms] of waits.entries()) this.#tally.time(`client ${index}`, ms);
-    this.#tally.count("faults");
-    this.#tally.count(`faults by kind ${fault.kind}`);
-    this.#tally.time(`wait ${fault.kind}`, longest);
-    this.#tally.time(`took ${fault.kind}`, tookMs);
+    for (const { kind } of [fault, ...(fault.besides === null ? [] : [fault.besides.fault])]) {
+      this.#tally.count("faults");
+      this.#tally.count(`faults by kind ${kind}`);
+    }
+    if (fault.besides !== null) this.#tally.count("faults besides others");
+    const name = fault.besides === null ? fault.kind : TWO;
+    this.#tally.time(`wait ${name}`, longest);
+    this.#tally.time(`took ${name}`, tookMs);
     this.#tally.time("wait", longest);
     const epochs = await this.#stage.books.epochs();
     this.#tally.count("changes of owner", epochs - this.#epochs);
-    this.#say(`${String(fault.number).padStart(4)} ${fault.kind}${this.#where(fault)}: ${(tookMs / 1000).toFixed(1)} s, longest wait ${(longest / 1000).toFixed(1)} s, ${epochs - this.#epochs} changes of owner, ${this.#tally.of("messages answered")} answered`);
+    const besides = fault.besides === null ? "" : ` with ${fault.besides.fault.kind}${this.#where(fault.besides.fault)}`;
+    this.#say(`${String(fault.number).padStart(4)} ${fault.kind}${this.#where(fault)}${besides}: ${(tookMs / 1000).toFixed(1)} s, longest wait ${(longest / 1000).toFixed(1)} s, ${epochs - this.#epochs} changes of owner, ${this.#tally.of("messages answered")} answered`);
     this.#epochs = epochs;
   }
 

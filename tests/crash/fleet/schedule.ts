@@ -63,6 +63,8 @@ export interface FleetFault {
   /** By number of the agent and of the host it is moved to. */
   readonly moves: readonly { readonly agent: number; readonly host: number }[];
   readonly swaps: readonly SwapAct[];
+  /** Begins while this one lasts. */
+  readonly besides: { readonly afterMs: number; readonly fault: FleetFault } | null;
 }
 
 export interface PlanOptions {
@@ -70,17 +72,57 @@ export interface PlanOptions {
   readonly hosts: number;
   readonly agents: number;
   readonly leaseMs: number;
-  /** Empty: all. */
+  /** Empty: all, and now and then two at once. */
   readonly kinds: readonly FaultKind[];
 }
 
 const MINUTE_MS = 60_000;
 const MOVES_MAX = 8;
+const TWO_AT_ONCE = 0.4;
 
 export function planFault(options: PlanOptions, number: number): FleetFault {
-  const { agents, hosts, leaseMs, seed } = options;
-  const draw = new Draw(seed, `fault ${number}`);
-  const kind = kindOf(options, number);
+  const fault = planOne(options, number, kindOf(options, number), new Draw(options.seed, `fault ${number}`));
+  const draw = new Draw(options.seed, `besides ${number}`);
+  if (options.kinds.length > 0 || !draw.chance(TWO_AT_ONCE)) return fault;
+  const other = planOne(options, number, draw.one(FAULT_KINDS), draw);
+  return disturb(fault, other) ? fault : { ...fault, besides: { afterMs: draw.whole(0, fault.holdMs), fault: other } };
+}
+
+/** Both are done to the same thing: what one has begun, the other would undo. */
+function disturb(one: FleetFault, other: FleetFault): boolean {
+  const subjects = [subjectOf(one), subjectOf(other)];
+  return subjects[0] === subjects[1] || (subjects.includes("every process") && subjects.every((subject) => subject.includes("process")));
+}
+
+function subjectOf({ host, kind }: FleetFault): string {
+  switch (kind) {
+    case "host-killed":
+    case "host-paused":
+    case "host-paused-long":
+    case "clock-skewed":
+      return `process ${host}`;
+    case "rolling-restart":
+      return "every process";
+    case "nats-cut":
+    case "nats-slow":
+    case "nats-half-open":
+      return `link to NATS ${host}`;
+    case "store-cut":
+    case "store-slow":
+    case "store-half-open":
+      return `link to the store ${host}`;
+    case "nats-killed":
+    case "nats-paused":
+      return "NATS";
+    case "postgres-killed":
+    case "postgres-restarted":
+      return "PostgreSQL";
+    default:
+      return kind;
+  }
+}
+
+function planOne({ agents, hosts, leaseMs }: PlanOptions, number: number, kind: FaultKind, draw: Draw): FleetFault {
   return {
     number,
     kind,
@@ -95,6 +137,7 @@ export function planFault(options: PlanOptions, number: number): FleetFault {
     back: draw.chance(0.5),
     moves: Array.from({ length: draw.whole(1, MOVES_MAX) }, () => ({ agent: draw.whole(0, agents - 1), host: draw.whole(0, hosts - 1) })),
     swaps: planSwaps(draw),
+    besides: null,
   };
 }
 

@@ -24,6 +24,17 @@ describe("the plan of faults", () => {
     expect(plan(3, { ...OPTIONS, kinds: ["nats-cut", "host-killed"] }).map(({ kind }) => kind)).toEqual(["nats-cut", "host-killed", "nats-cut"]);
   });
 
+  it("has two at once now and then, never two that undo each other", () => {
+    const pairs = plan(400).flatMap((fault) => (fault.besides === null ? [] : [[fault, fault.besides.fault] as const]));
+    expect(pairs.length).toBeGreaterThan(80);
+    for (const [one, other] of pairs) {
+      expect(other.besides).toBeNull();
+      expect([one.kind, one.host]).not.toEqual([other.kind, other.host]);
+      if (one.kind === "rolling-restart") expect(other.kind).not.toMatch(/^host-(?:killed|paused)|^clock-/);
+    }
+    expect(plan(50, { ...OPTIONS, kinds: ["nats-cut"] }).filter(({ besides }) => besides !== null)).toEqual([]);
+  });
+
   it("pauses hosts for clearly less than a lease, or clearly more", () => {
     const holds = (kind: "host-paused" | "host-paused-long") => plan(200, { ...OPTIONS, kinds: [kind] }).map(({ holdMs }) => holdMs);
     expect(Math.max(...holds("host-paused"))).toBeLessThan(0.7 * OPTIONS.leaseMs);
