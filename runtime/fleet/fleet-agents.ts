@@ -173,8 +173,14 @@ export class FleetAgents implements LocalAgents {
     routing.requireHeld();
     const hostId = await routing.hostOf(target);
     const delivery: Delivery = { message, context: {}, priority: Priority.NORMAL, sourceAgentId: key.agentId, deadline: null, signal: null, traceparent: "", onPartial: null, outboxKey: key, deadLetterId: null };
-    const { taken } = await remote.deliver(hostId, target, sessionId, delivery, []);
-    return taken ? "taken" : "kept";
+    try {
+      const { taken } = await remote.deliver(hostId, target, sessionId, delivery, []);
+      return taken ? "taken" : "kept";
+    } catch (thrown) {
+      // The next attempt must not go where this one was refused.
+      routing.relearn(target, SirsiError.from(thrown));
+      throw thrown;
+    }
   }
 
   async suggest(agentId: string, context: SuggestionContext, max: number, deadline: number | null, signal: AbortSignal | null): Promise<readonly Suggestion[]> {

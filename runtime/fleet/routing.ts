@@ -36,6 +36,8 @@ export interface Route<T> {
 
 /** How long work looks for its agent: longer than a dead host's lease, its burial and its agents' take-over take. */
 export const PATIENCE_MS = 15_000;
+/** At once; later ones after a pause, for two hosts may each believe the other to have it. */
+const HINTS_FOLLOWED = 3;
 const BACKOFF: BackoffConfig = { firstMs: 10, maxMs: 500, factor: 2 };
 /** Of a host that is not there, not ready, or no longer the one: the work has not been begun. */
 const MOVED: ReadonlySet<ErrorCode> = new Set(["AGENT_FENCED", "SHUTTING_DOWN"]);
@@ -58,12 +60,23 @@ export class Routing {
       } catch (thrown) {
         const error = SirsiError.from(thrown);
         if (!MOVED.has(error.code) || clock.monotonic() >= until) throw error;
+        const hinted = this.relearn(agentId, error);
+        if (hinted && attempt < HINTS_FOLLOWED) continue;
         owners.forget(agentId);
-        const owner = error.details.metadata?.["owner"];
-        if (owner !== undefined && attempt < 3) owners.learn(agentId, owner);
-        else await new Promise<void>((resolve) => clock.after(Math.min(backoffMs(BACKOFF, attempt, random()), Math.max(0, until - clock.monotonic())), resolve));
+        await new Promise<void>((resolve) => clock.after(Math.min(backoffMs(BACKOFF, attempt, random()), Math.max(0, until - clock.monotonic())), resolve));
       }
     }
+  }
+
+  /** Whoever refused an agent's work may have said whose it is; what was known is not so any more. True for such a hint. */
+  relearn(agentId: string, { code, details }: SirsiError): boolean {
+    if (!MOVED.has(code)) return false;
+    const { owners } = this.#config;
+    owners.forget(agentId);
+    const owner = details.metadata?.["owner"];
+    if (owner === undefined) return false;
+    owners.learn(agentId, owner);
+    return true;
   }
 
   async #attempt<T>(agentId: string, { here, there }: Route<T>): Promise<T> {

@@ -138,6 +138,17 @@ describe("agents that move", () => {
     expect(rig.lookUps).toBe(1);
   });
 
+  test("an outbox entry that was refused where its receiver was goes to where it is with the next attempt", async () => {
+    const agentId = await rig.agentOn("b");
+    const { message } = delivery("told");
+    const entry = { kind: "message", target: agentId, body: new Uint8Array(), createdAt: 0, sessionId: SESSION, key: { agentId: "sender", commitSequence: 7, index: 1 } } as const;
+    expect(await rig.host("a").agents.deliverEntry(entry, message)).toBe("taken");
+    rig.owners.set(agentId, "host-c");
+    await expect(rig.host("a").agents.deliverEntry(entry, message)).rejects.toMatchObject({ code: "AGENT_FENCED" });
+    expect(await rig.host("a").agents.deliverEntry(entry, message)).toBe("taken");
+    expect(rig.host("c").house.deliveries[0]?.outboxKey).toEqual(entry.key);
+  });
+
   test("one whose host dies in the middle is taken by another, and the message goes there, under the same id", async () => {
     const agentId = await rig.agentOn("b");
     const begun = Promise.withResolvers<void>();
